@@ -1,0 +1,75 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+/// A library target of the data path: no dependency outside this package.
+func core(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func host(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(
+    name: name,
+    dependencies: dependencies + [
+      "Service", "Control", "Kernel", "Primitives",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      .product(name: "Logging", package: "swift-log"),
+    ],
+    swiftSettings: settings)
+}
+
+let package = Package(
+  name: "RelayVPN",
+  products: [
+    .library(
+      name: "RelayVPN",
+      targets: ["Primitives", "Packet", "Stack", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
+    .executable(name: "gatemanager", targets: ["GateManager"]),
+    .executable(name: "sitemanager", targets: ["SiteManager"]),
+    .executable(name: "linkmanager", targets: ["LinkManager"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+      name: "CNetlink", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
+    .systemLibrary(name: "CPcap", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"])]),
+    .target(name: "CLinux"),
+
+    core("Primitives"),
+    core("Kernel", ["Primitives", "CLinux"]),
+    core("Packet", ["Primitives"]),
+    core("Stack", ["Packet", "Primitives"]),
+    core("Crypto", ["Primitives", "Kernel", "COpenSSL"]),
+    core("Framing", ["Primitives", "Crypto"]),
+    core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
+    core("Proxy", ["Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    core("Control", ["Crypto", "Primitives"]),
+    core("Adapter", ["Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
+    .target(
+      name: "Service",
+      dependencies: [
+        "Control", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: settings),
+
+    host("GateManager", ["Proxy", "Crypto"]),
+    host("SiteManager", ["Proxy", "Framing", "Crypto"]),
+    host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+  ]
+)

@@ -1,0 +1,123 @@
+import CLinux
+import Glibc
+import Primitives
+import Synchronization
+
+/// The machine's clocks, as instants.
+public enum Clock {
+  /// CLOCK_BOOTTIME: goes on while the machine is suspended, so that a deadline passed asleep has passed.
+  public static var now: Instant { read(CLOCK_BOOTTIME) }
+
+  /// Seconds since 1970, for what has to mean the same on another machine: certificates, grants, logs.
+  public static var unixSeconds: Int64 { read(CLOCK_REALTIME).nanoseconds / 1_000_000_000 }
+
+  /// Nanoseconds since 1970.
+  public static var unixNanoseconds: Int64 { read(CLOCK_REALTIME).nanoseconds }
+
+  private static func read(_ clock: clockid_t) -> Instant {
+    var time = timespec()
+    unsafe clock_gettime(clock, &time)
+    return Instant(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
+  }
+}
+
+/// A thread of the operating system, for loops that own descriptors.
+public final class Thread: Sendable {
+  private let handle: pthread_t
+  private let joined = Mutex(false)
+
+  private final class Start {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+      self.name = name
+      self.body = body
+    }
+  }
+
+  /// Starts a thread; `name` is shown by debuggers (15 bytes at most). Signals stay with the main thread.
+  public init(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    let start = unsafe Unmanaged.passRetained(Start(name: String(name.prefix(15)), body: body))
+    var thread = pthread_t()
+    var all = sigset_t()
+    var before = sigset_t()
+    unsafe sigfillset(&all)
+    unsafe pthread_sigmask(SIG_SETMASK, &all, &before)
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        unsafe pthread_setname_np(pthread_self(), start.name)
+        start.body()
+        return nil
+      }, start.toOpaque())
+    unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
+    guard code == 0 else {
+      unsafe start.release()
+      throw SystemError(call: "pthread_create", subject: name, code: code)
+    }
+    handle = thread
+  }
+
+  /// Waits for its end. Not to be called from the thread itself.
+  public func join() {
+    let first = joined.withLock { done in
+      defer { done = true }
+      return !done
+    }
+    if first { unsafe pthread_join(handle, nil) }
+  }
+
+  deinit {
+    if !joined.withLock({ $0 }) { pthread_detach(handle) }
+  }
+}
+
+/// An eventfd: wakes the poller of another thread.
+public struct Wakeup: ~Copyable, Sendable {
+  public let descriptor: OwnedDescriptor
+
+  public init() throws(SystemError) {
+    descriptor = OwnedDescriptor(
+      owning: try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC.rawValue) | CInt(EFD_NONBLOCK.rawValue)) })
+  }
+
+  public func signal() {
+    _ = eventfd_write(descriptor.rawValue, 1)
+  }
+
+  public func clear() {
+    var value: eventfd_t = 0
+    _ = unsafe eventfd_read(descriptor.rawValue, &value)
+  }
+}
+
+/// Messages for a thread that sleeps in a poller. Any thread may send; one thread receives.
+///
+/// For control only: no byte of a flow passes through one.
+public final class Mailbox<Message: Sendable>: Sendable {
+  private let waiting = Mutex<[Message]>([])
+  private let wakeup: Wakeup
+
+  public init() throws(SystemError) {
+    wakeup = try Wakeup()
+  }
+
+  /// The descriptor to poll for `readable`.
+  public var descriptor: CInt { wakeup.descriptor.rawValue }
+
+  public func send(_ message: Message) {
+    waiting.withLock { $0.append(message) }
+    wakeup.signal()
+  }
+
+  /// All that has arrived, in order.
+  public func receive() -> [Message] {
+    wakeup.clear()
+    return waiting.withLock { messages in
+      defer { messages = [] }
+      return messages
+    }
+  }
+}
