@@ -53,7 +53,7 @@ let package = Package(
     core("Kernel", ["Primitives", "CLinux"]),
     core("Packet", ["Primitives"]),
     core("Stack", ["Packet", "Primitives"]),
-    core("Crypto", ["Primitives", "Kernel", "COpenSSL"]),
+    core("Crypto", ["Primitives", "COpenSSL"]),
     core("Framing", ["Primitives", "Crypto"]),
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
     core("Proxy", ["Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
@@ -71,5 +71,7 @@ let package = Package(
     host("GateManager", ["Proxy", "Crypto"]),
     host("SiteManager", ["Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+
+    tests("CryptoTests", ["Crypto"]),
   ]
 )
