@@ -127,7 +127,7 @@ public struct VirtioNetHeader: Equatable, Sendable, BitwiseCopyable {
 
 extension VirtioNetHeader: CustomStringConvertible {
   public var description: String {
-    "vnet flags 0x\(String(flags.rawValue, radix: 16)), gso 0x\(String(segmentationType, radix: 16)) size \(segmentSize), "
-      + "hdr \(headerLength), csum \(checksumStart)+\(checksumOffset)"
+    "vnet flags 0x\(String(flags.rawValue, radix: 16)), gso 0x\(String(segmentationType, radix: 16)) "
+      + "size \(segmentSize), hdr \(headerLength), csum \(checksumStart)+\(checksumOffset)"
   }
 }
