@@ -1,5 +1,5 @@
-public import Packet
-public import Primitives
+import Packet
+import Primitives
 
 /// Where packets come from and go to: a TUN device, a fake, or something that wraps another device.
 ///

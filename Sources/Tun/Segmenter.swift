@@ -49,10 +49,10 @@ struct Segmenter: ~Copyable {
     emitted = 0
     cursor = Segment(slice: 0, offset: 0, count: 0)
     if case .partial(let start, let offset) = offload.checksum {
-      transport = Int(start)
-      checksumField = Int(start) + Int(offset)
+      transport = start
+      checksumField = start + offset
       // Both the field and the first transport byte have to be in the headers, for they are changed there.
-      guard checksumField + 2 <= header.count else { return false }
+      guard start >= 0, offset >= 0, checksumField + 2 <= header.count else { return false }
     } else {
       return offload.segmentation == .none
     }
@@ -105,7 +105,7 @@ struct Segmenter: ~Copyable {
   /// Makes the headers of the next segment; `nil` after the last one.
   mutating func next(payload: Span<Slice>, pool: borrowing SlabPool) -> Segment? {
     guard done < payloadCount || emitted == 0 else { return nil }
-    let limit = offload.segmentation == .none ? payloadCount : Int(offload.segmentSize)
+    let limit = offload.segmentation == .none ? payloadCount : offload.segmentSize
     var segment = cursor
     segment.count = min(limit, payloadCount - done)
     if offload.segmentation != .none { setHeaders(of: segment) }

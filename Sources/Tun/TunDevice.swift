@@ -1,8 +1,8 @@
 internal import CLinux
 import Glibc
-public import Kernel
-public import Packet
-public import Primitives
+import Kernel
+import Packet
+import Primitives
 
 /// A TUN or TAP device. It exists as long as this value does.
 ///
@@ -166,7 +166,7 @@ public import Primitives
   private func offload(of size: Int) -> Offload? {
     if vnetSize == 0 { return Offload() }
     let bytes = unsafe UnsafeBufferPointer(start: vnet, count: VirtioNetHeader.size)
-    return unsafe VirtioNetHeader.read(bytes.span, packetLength: size)
+    return try? unsafe VirtioNetHeader(parsing: bytes.span).validate(against: size)
   }
 
   public mutating func write(
@@ -239,7 +239,7 @@ public import Primitives
     unsafe vnet.update(repeating: 0, count: vnetSize)
     let bytes = unsafe UnsafeMutableBufferPointer(start: vnet, count: VirtioNetHeader.size)
     var span = unsafe bytes.mutableSpan
-    VirtioNetHeader.write(offload, headerLength: headerCount, into: &span)
+    VirtioNetHeader(offload, headerLength: headerCount).write(into: &span)
   }
 
   /// One packet, whose payload vectors are set, in one system call. Counts nothing.
@@ -250,7 +250,9 @@ public import Primitives
       unsafe vectors[1] = unsafe iovec(
         iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
       var sent = 0
-      repeat { sent = unsafe writev(owned.rawValue, vectors, CInt(vectorCount)) } while sent < 0 && clinux_errno() == EINTR
+      repeat {
+        sent = unsafe writev(owned.rawValue, vectors, CInt(vectorCount))
+      } while sent < 0 && clinux_errno() == EINTR
       return sent
     }
     if sent >= 0 { return .written }
