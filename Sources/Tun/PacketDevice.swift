@@ -88,7 +88,7 @@ public struct DeviceCounters: Hashable, Sendable {
 
   public init() {}
 
-  @usableFromInline mutating func count(_ drop: WriteDrop) -> PacketWrite {
+  mutating func count(_ drop: WriteDrop) -> PacketWrite {
     switch drop {
     case .full: droppedFull &+= 1
     case .down: droppedDown &+= 1
@@ -96,5 +96,23 @@ public struct DeviceCounters: Hashable, Sendable {
     case .malformed, .injected: droppedMalformed &+= 1
     }
     return .dropped(drop)
+  }
+
+  mutating func countRead(_ bytes: Int, _ offload: Offload) {
+    packetsRead &+= 1
+    bytesRead &+= UInt64(truncatingIfNeeded: bytes)
+    if offload.segmentation != .none { superSegmentsRead &+= 1 }
+  }
+
+  mutating func countWritten(_ bytes: Int, _ offload: Offload) {
+    packetsWritten &+= 1
+    bytesWritten &+= UInt64(truncatingIfNeeded: bytes)
+    if offload.segmentation != .none { superSegmentsWritten &+= 1 }
+  }
+
+  mutating func countWritten(header: Span<UInt8>, payload: Span<Slice>, _ offload: Offload) {
+    var bytes = header.count
+    for index in payload.indices { bytes &+= payload[index].count }
+    countWritten(bytes, offload)
   }
 }

@@ -156,9 +156,7 @@ import Primitives
       counters.badOffloads &+= 1
       return .dropped
     }
-    counters.packetsRead &+= 1
-    counters.bytesRead &+= UInt64(size)
-    if offload.segmentation != .none { counters.superSegmentsRead &+= 1 }
+    counters.countRead(size, offload)
     return .packet(slice.prefix(size), offload)
   }
 
@@ -185,8 +183,7 @@ import Primitives
     setVnetHeader(offload, headerCount: header.count)
     switch try send(header, vectorCount: 2 + payload.count) {
     case .written:
-      countWritten(size)
-      if offload.segmentation != .none { counters.superSegmentsWritten &+= 1 }
+      counters.countWritten(size, offload)
       return .written
     case .dropped(.rejected) where offload.segmentation != .none:
       // The kernel knows no such segmentation (USO before Linux 6.2), or it dislikes this combination.
@@ -222,16 +219,11 @@ import Primitives
         used += 1
       }
       switch try send(segmenter.header.span, vectorCount: used) {
-      case .written: countWritten(segmenter.header.count + segment.count)
+      case .written: counters.countWritten(segmenter.header.count + segment.count, .none)
       case .dropped(let reason): result = counters.count(reason)
       }
     }
     return result
-  }
-
-  private mutating func countWritten(_ bytes: Int) {
-    counters.packetsWritten &+= 1
-    counters.bytesWritten &+= UInt64(bytes)
   }
 
   /// The fields; what a larger vnet header has behind them is 0.
