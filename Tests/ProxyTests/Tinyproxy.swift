@@ -58,7 +58,8 @@ struct Tinyproxy {
   }
 
   func stop() {
-    kill(process, SIGTERM)
+    // It would wait for its open connections to end.
+    kill(process, SIGKILL)
     var status: CInt = 0
     unsafe waitpid(process, &status, 0)
     unsafe unlink(file)
