@@ -56,7 +56,7 @@ let package = Package(
     core("Crypto", ["Primitives", "COpenSSL"]),
     core("Framing", ["Primitives", "Crypto"]),
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
-    core("Proxy", ["Framing", "Control", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    core("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
     core("Control", ["Crypto", "Primitives"]),
     core("Adapter", ["Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
     .target(
@@ -73,6 +73,8 @@ let package = Package(
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
-    tests("ProxyTests", ["Proxy", "Control", "Crypto", "Framing", "Kernel", "Primitives"]),
+
+    tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
+    tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
   ]
 )

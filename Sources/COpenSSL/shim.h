@@ -122,6 +122,8 @@ static inline int copenssl_add_extension(X509 *certificate, X509 *issuer, int ni
   return ok;
 }
 
+static inline int copenssl_utf8_text(void) { return MBSTRING_UTF8; }
+
 // Seconds since 1970; 0 if the time can't be read.
 static inline long long copenssl_unix_seconds(const ASN1_TIME *time) {
   ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);

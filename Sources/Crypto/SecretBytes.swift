@@ -32,7 +32,7 @@ internal import COpenSSL
   }
 
   /// Lends the bytes; they must not outlive the call.
-  public func withSpan<Result, Failure: Error>(
+  public func withSpan<Result: ~Copyable, Failure: Error>(
     _ body: (Span<UInt8>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     let buffer = unsafe UnsafeBufferPointer(start: memory.assumingMemoryBound(to: UInt8.self), count: count)

@@ -30,38 +30,70 @@ public struct RekeyPolicy: Sendable {
   }
 }
 
-/// One direction's key, its record counter, and the way to the next key.
+/// One direction's secret, and the way from one key to the next.
 ///
-/// Keys are derived as in RFC 8446 section 7.2: the secret yields key, IV and the next secret by
-/// HKDF-Expand, so that a later secret doesn't tell an earlier one.
-struct RecordKey: ~Copyable {
+/// Derived as in RFC 8446 section 7.2: the secret yields key, IV and the next secret by HKDF-Expand, so that a
+/// later secret doesn't tell an earlier one.
+struct KeySchedule {
   private var secret: SecretBytes
-  private(set) var cipher: AEADKey
-  private let ivSize = 12
-  private var iv: [UInt8]
-  /// Records sealed or opened under this key.
+  /// Records under the present key.
   private(set) var counter: UInt64 = 0
-  private(set) var epoch: UInt64 = 0
+  private(set) var vector: AEADVector
 
-  init(secret: SecretBytes, direction: AEADKey.Direction) throws(RecordError) {
+  init(secret: SecretBytes) throws(RecordError) {
     self.secret = secret
-    (cipher, iv) = try Self.derive(secret, direction)
+    vector = try Self.vector(of: secret)
+  }
+
+  func makeKey() throws(RecordError) -> SecretBytes {
+    try Self.expand(secret, "relayvpn key", AEAD.keySize)
   }
 
   /// The nonce of the next record; each is used once.
   mutating func nextNonce() -> AEADNonce {
     defer { counter += 1 }
-    return AEADNonce(iv: iv, counter: counter)
+    return vector.nonce(counter)
   }
 
-  mutating func advance(_ direction: AEADKey.Direction) throws(RecordError) {
+  mutating func advance() throws(RecordError) {
+    secret = try Self.expand(secret, "relayvpn next", RecordSecrets.size)
+    vector = try Self.vector(of: secret)
+    counter = 0
+  }
+
+  private static func vector(of secret: SecretBytes) throws(RecordError) -> AEADVector {
+    let bytes = try expand(secret, "relayvpn iv", AEADVector.size)
+    guard let vector = bytes.withSpan({ AEADVector($0) }) else { throw .cipher("no IV") }
+    return vector
+  }
+
+  private static func expand(_ secret: SecretBytes, _ info: String, _ count: Int) throws(RecordError) -> SecretBytes {
     do {
-      secret = try HKDF.expand(secret, info: "relayvpn next", count: RecordSecrets.size)
+      return try HKDF.expand(secret, info: Array(info.utf8), count: count)
     } catch {
       throw .cipher("\(error)")
     }
-    (cipher, iv) = try Self.derive(secret, direction)
-    counter = 0
-    epoch += 1
+  }
+}
+
+extension SealingKey {
+  init(_ schedule: KeySchedule) throws(RecordError) {
+    let key = try schedule.makeKey()
+    do throws(CryptoError) {
+      self = try key.withSpan { bytes throws(CryptoError) in try SealingKey(bytes) }
+    } catch {
+      throw .cipher("\(error)")
+    }
+  }
+}
+
+extension OpeningKey {
+  init(_ schedule: KeySchedule) throws(RecordError) {
+    let key = try schedule.makeKey()
+    do throws(CryptoError) {
+      self = try key.withSpan { bytes throws(CryptoError) in try OpeningKey(bytes) }
+    } catch {
+      throw .cipher("\(error)")
+    }
   }
 }

@@ -7,7 +7,8 @@ import Primitives
 /// mark at which reads otherwise stop, and what follows it goes to a fresh slab by the same
 /// scattered read, so that no payload is ever moved.
 public struct RecordReader: ~Copyable {
-  private var key: RecordKey
+  private var schedule: KeySchedule
+  private var key: OpeningKey
   private let policy: RekeyPolicy
 
   private var current: Slice?
@@ -21,7 +22,10 @@ public struct RecordReader: ~Copyable {
   public private(set) var bytesOpened: UInt64 = 0
 
   public init(secret: SecretBytes, policy: RekeyPolicy = RekeyPolicy()) throws(RecordError) {
-    key = try RecordKey(secret: secret, direction: .open)
+    let schedule = try KeySchedule(secret: secret)
+    let key = try OpeningKey(schedule)
+    self.schedule = schedule
+    self.key = key
     self.policy = policy
   }
 
@@ -92,12 +96,18 @@ public struct RecordReader: ~Copyable {
     let headerSlice = slab.range(from: parsed, count: RecordHeader.size)
     let header = try pool.withSpan(headerSlice) { bytes throws(RecordError) in try RecordHeader(parsing: bytes) }
     guard filled - parsed >= RecordHeader.size + header.length else { return nil }
-    guard key.counter < policy.records else { throw .keyExhausted }
+    guard schedule.counter < policy.records else { throw .keyExhausted }
     let count = header.length - RecordHeader.tagSize
     let body = slab.range(from: parsed + RecordHeader.size, count: count)
     let tag = slab.range(from: parsed + RecordHeader.size + count, count: RecordHeader.tagSize)
-    unsafe try key.open(
-      header: pool.pointer(to: headerSlice), body: pool.pointer(to: body), count: count, tag: pool.pointer(to: tag))
+    do throws(CryptoError) {
+      try unsafe key.begin(
+        schedule.nextNonce(), additionalData: pool.pointer(to: headerSlice), count: RecordHeader.size)
+      try unsafe key.update(pool.pointer(to: body), count: count)
+      try unsafe key.finish(verifying: pool.pointer(to: tag))
+    } catch {
+      throw error.kind == .authentication ? .badTag : .cipher("\(error)")
+    }
     parsed += RecordHeader.size + header.length
     recordsOpened += 1
     bytesOpened += UInt64(RecordHeader.size + header.length)
@@ -107,7 +117,8 @@ public struct RecordReader: ~Copyable {
 
   /// After a REKEY frame: the next record was sealed with the next key.
   public mutating func rekey() throws(RecordError) {
-    try key.advance(.open)
+    try schedule.advance()
+    key = try OpeningKey(schedule)
   }
 
   /// Whether bytes of an unfinished record have arrived.

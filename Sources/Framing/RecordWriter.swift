@@ -9,7 +9,8 @@ public struct RecordWriter: ~Copyable {
   /// Pieces of memory in one record: bounds the work per record when frames are tiny.
   public static let maximumPieces = 96
 
-  private var key: RecordKey
+  private var schedule: KeySchedule
+  private var key: SealingKey
   private let policy: RekeyPolicy
   private var keyedAt: Instant
 
@@ -30,7 +31,10 @@ public struct RecordWriter: ~Copyable {
   private static let scratchSize = 8192
 
   public init(secret: SecretBytes, policy: RekeyPolicy = RekeyPolicy(), now: Instant) throws(RecordError) {
-    key = try RecordKey(secret: secret, direction: .seal)
+    let schedule = try KeySchedule(secret: secret)
+    let key = try SealingKey(schedule)
+    self.schedule = schedule
+    self.key = key
     self.policy = policy
     keyedAt = now
     pieces.reserveCapacity(Self.maximumPieces + 4)
@@ -47,7 +51,7 @@ public struct RecordWriter: ~Copyable {
 
   /// Whether the key is due for replacement: add a REKEY frame and seal.
   public func needsRekey(now: Instant) -> Bool {
-    key.counter + 1 >= policy.records || now - keyedAt >= policy.interval
+    schedule.counter + 1 >= policy.records || now - keyedAt >= policy.interval
   }
 
   /// Adds a frame whose payload stays where it is; takes over its reference.
@@ -100,12 +104,19 @@ public struct RecordWriter: ~Copyable {
   /// Seals the record in place and hands its pieces to `output`.
   public mutating func seal(into output: inout SliceQueue, pool: inout SlabPool, now: Instant) throws(RecordError) {
     guard let header, plaintextCount > 0 else { return }
-    guard key.counter < policy.records else { throw .keyExhausted }
+    guard schedule.counter < policy.records else { throw .keyExhausted }
     // The tag's room was set aside together with the header.
     guard let tag = takeScratch(RecordHeader.tagSize, pool: &pool) else { throw .cipher("no memory for the tag") }
     let count = plaintextCount
     pool.withMutableSpan(header) { RecordHeader(plaintextCount: count).write(into: &$0) }
-    unsafe try key.seal(header: pool.pointer(to: header), pieces: pieces, tag: pool.pointer(to: tag), pool: pool)
+    do throws(CryptoError) {
+      try unsafe key.begin(
+        schedule.nextNonce(), additionalData: pool.pointer(to: header), count: RecordHeader.size)
+      for piece in pieces { try unsafe key.update(pool.pointer(to: piece), count: piece.count) }
+      try unsafe key.finish(tag: pool.pointer(to: tag))
+    } catch {
+      throw .cipher("\(error)")
+    }
     output.append(header, pool: &pool)
     for piece in pieces { output.append(piece, pool: &pool) }
     output.append(tag, pool: &pool)
@@ -116,7 +127,8 @@ public struct RecordWriter: ~Copyable {
     plaintextCount = 0
     if mustSeal {
       mustSeal = false
-      try key.advance(.seal)
+      try schedule.advance()
+      key = try SealingKey(schedule)
       keyedAt = now
     }
   }

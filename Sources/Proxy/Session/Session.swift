@@ -31,16 +31,32 @@ public struct Session: ~Copyable {
   public init(
     role: Role, secrets: RecordSecrets, limits: SessionLimits = SessionLimits(), now: Instant
   ) throws(SessionError) {
+    let reader = try Self.makeReader(secrets, limits)
+    let writer = try Self.makeWriter(secrets, limits, now)
     self.role = role
     self.limits = limits
-    do {
-      reader = try RecordReader(secret: secrets.receive, policy: limits.rekey)
-      writer = try RecordWriter(secret: secrets.send, policy: limits.rekey, now: now)
+    self.reader = reader
+    self.writer = writer
+    liveness = Liveness(pingInterval: limits.pingInterval, deadInterval: limits.deadInterval, now: now)
+    controls.append(.ping(liveness.ping(now: now)))
+  }
+
+  private static func makeReader(_ secrets: RecordSecrets, _ limits: SessionLimits) throws(SessionError) -> RecordReader {
+    do throws(RecordError) {
+      return try RecordReader(secret: secrets.receive, policy: limits.rekey)
     } catch {
       throw .record(error)
     }
-    liveness = Liveness(pingInterval: limits.pingInterval, deadInterval: limits.deadInterval, now: now)
-    controls.append(.ping(liveness.ping(now: now)))
+  }
+
+  private static func makeWriter(
+    _ secrets: RecordSecrets, _ limits: SessionLimits, _ now: Instant
+  ) throws(SessionError) -> RecordWriter {
+    do throws(RecordError) {
+      return try RecordWriter(secret: secrets.send, policy: limits.rekey, now: now)
+    } catch {
+      throw .record(error)
+    }
   }
 
   /// Gives back everything that the session holds of the pool. To be called before it is dropped.

@@ -23,7 +23,7 @@ public struct SessionLimits: Sendable {
   /// When keys are replaced.
   public var rekey = RekeyPolicy()
   /// Bytes that one stream may send before others get their turn.
-  public var quantum = 128 * 1024
+  public var quantum = 64 * 1024
 
   public init() {}
 }

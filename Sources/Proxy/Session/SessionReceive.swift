@@ -83,6 +83,7 @@ extension Session {
       streams[id.slot].phase = .open
       streams[id.slot].request = nil
       events.append(.opened(id))
+      if streams[id.slot].finishQueued || !streams[id.slot].queue.isEmpty { turns.add(id.slot, &streams) }
     case .refused:
       guard role == .link else { throw .violation(.wrongRole(.refused)) }
       let refusal: Refusal
