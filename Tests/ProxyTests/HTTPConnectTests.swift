@@ -23,11 +23,6 @@ import Testing
         "\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"))
   }
 
-  @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")])
-  func encodesBase64(_ plain: String, _ encoded: String) {
-    #expect(HTTPConnect.base64(Array(plain.utf8)) == encoded)
-  }
-
   @Test func leavesWhatFollowsTheHeaderAtEverySplit() throws {
     let header = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"
     let bytes = Array((header + "TLS bytes").utf8)

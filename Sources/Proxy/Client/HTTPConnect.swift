@@ -1,3 +1,5 @@
+import Crypto
+
 /// What went wrong at an HTTP proxy.
 public enum HTTPConnectError: Error, Hashable, Sendable, CustomStringConvertible {
   /// 407: the proxy wants a user and password, or doesn't like the ones given. The schemes that it offers.
@@ -49,7 +51,7 @@ public struct HTTPConnect: Sendable {
     var text = "CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n"
     if let credentials {
       let pair = Array("\(credentials.user):\(credentials.password)".utf8)
-      text += "Proxy-Authorization: Basic \(Self.base64(pair))\r\n"
+      text += "Proxy-Authorization: Basic \(Base64.encode(pair))\r\n"
     }
     text += "User-Agent: RelayVPN\r\n\r\n"
     request = Array(text.utf8)
@@ -114,19 +116,5 @@ public struct HTTPConnect: Sendable {
   /// What a peer wrote goes to logs and terminals: plain ASCII only, and not much of it.
   private static func printable(_ bytes: ArraySlice<UInt8>) -> String {
     String(decoding: bytes.prefix(80).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
-  }
-
-  /// RFC 4648 section 4.
-  static func base64(_ bytes: [UInt8]) -> String {
-    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    var text: [UInt8] = []
-    for start in stride(from: 0, to: bytes.count, by: 3) {
-      let group = bytes[start..<min(start + 3, bytes.count)]
-      let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
-      for position in 0..<4 {
-        text.append(position <= group.count ? alphabet[bits >> (18 - 6 * position) & 63] : UInt8(ascii: "="))
-      }
-    }
-    return String(decoding: text, as: UTF8.self)
   }
 }
