@@ -197,5 +197,10 @@ public struct ResolveError: Error, Hashable, Sendable, CustomStringConvertible {
   public let host: String
   public let message: String
 
+  public init(host: String, message: String) {
+    self.host = host
+    self.message = message
+  }
+
   public var description: String { "resolve \(host): \(message)" }
 }
