@@ -71,5 +71,6 @@ let package = Package(
     host("GateManager", ["Proxy", "Crypto"]),
     host("SiteManager", ["Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+    tests("PacketTests", ["Packet", "Primitives"]),
   ]
 )

@@ -47,10 +47,7 @@ import Primitives
     guard !slices.isEmpty else { return .wouldBlock }
     let used = fillVectors(pool: pool)
     while true {
-      var message = unsafe msghdr()
-      unsafe message.msg_iov = unsafe vectors
-      unsafe message.msg_iovlen = used
-      let sent = unsafe sendmsg(socket.rawValue, &message, CInt(MSG_NOSIGNAL.rawValue) | CInt(MSG_DONTWAIT.rawValue))
+      let sent = unsafe clinux_send(socket.rawValue, vectors, CInt(used))
       guard let transfer = try OwnedDescriptor.transfer(sent, "sendmsg") else { continue }
       if case .moved(let bytes) = transfer { drop(bytes, pool: &pool) }
       return transfer

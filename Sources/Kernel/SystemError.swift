@@ -27,5 +27,6 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 
   public var wouldBlock: Bool { code == EAGAIN || code == EWOULDBLOCK }
+  public var isInterrupted: Bool { code == EINTR }
   public var isNotPermitted: Bool { code == EPERM || code == EACCES }
 }
