@@ -68,6 +68,9 @@ public struct SlabLane: Sendable {
   /// The most slabs that were ever in use at once.
   public private(set) var peakSlabsInUse = 0
 
+  /// Slabs that hold cells: counted in `slabsInUse`, and kept for good.
+  public var cellSlabs: Int { cellsMade / cellsPerSlab }
+
   private let cellsPerSlab: Int
   private var freeCells: [UInt32] = []
   private var cellsMade = 0
