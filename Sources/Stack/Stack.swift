@@ -27,8 +27,11 @@ public struct Stack: ~Copyable {
   var fragmentIdentification: UInt32 = 0
   private var lastIdentification: UInt32
 
-  /// - Parameter secret: random bits, from which initial sequence numbers are derived (RFC 6528).
+  /// - Parameters:
+  ///   - configuration: values out of range are moved to the nearest end of it.
+  ///   - secret: random bits, from which initial sequence numbers are derived (RFC 6528).
   public init(configuration: StackConfiguration, secret: (UInt64, UInt64)) {
+    let configuration = configuration.bounded
     context = StackContext(configuration: configuration, secret: secret)
     connections = SlotMap(limit: configuration.limits.tcpFlows)
     datagramFlows = SlotMap(limit: configuration.limits.udpFlows)

@@ -40,6 +40,20 @@ public struct StackConfiguration: Sendable {
   public var limits = StackLimits()
 
   public init() {}
+
+  /// The same with every value in its range, so that none can lead to an endless loop or an overflow later.
+  var bounded: StackConfiguration {
+    var bounded = self
+    bounded.mtu = min(max(mtu, 576), 65_535)
+    bounded.maximumSuperSegment = min(max(maximumSuperSegment, 512), 65_535)
+    bounded.maximumSlices = min(max(maximumSlices, 1), 1024)
+    // RFC 7323 section 2.3: the largest window that can be advertised is 2³⁰.
+    bounded.maximumReceiveWindow = min(max(maximumReceiveWindow, 1), 1 << 30)
+    bounded.initialReceiveCredit = min(max(initialReceiveCredit, 0), bounded.maximumReceiveWindow)
+    bounded.limits.pendingDatagrams = max(limits.pendingDatagrams, 1)
+    bounded.limits.outOfOrderSegments = max(limits.outOfOrderSegments, 1)
+    return bounded
+  }
 }
 
 /// What a stack holds at most: nothing that a packet can cause grows beyond this.

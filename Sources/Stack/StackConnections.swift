@@ -142,7 +142,7 @@ extension Stack {
   /// Answers a connection request with SYN-ACK: to be called once the far dial has succeeded.
   public mutating func accept(_ flow: FlowID, pool: inout SlabPool, now: Instant) {
     guard holds(flow) else { return }
-    connections[flow.slot].accept(pool: &pool)
+    connections[flow.slot].accept(context.configuration, pool: &pool, now: now)
     enqueue(flow.slot)
   }
 

@@ -66,6 +66,8 @@ extension TCPConnection {
     let header = makeHeader(chunk.start, flags: flags, context: context, now: now)
     write(header, payloadCount: chunk.count, into: &transmit, context: context, pool: pool)
     sender.sent(chunk, now: now)
+    // What a probe would ask is answered with the data.
+    needsProbe = false
     if chunk.hasFinish {
       switch state {
       case .established: state = .finWait1

@@ -153,8 +153,9 @@ struct TCPConnection {
   // MARK: Verbs
 
   /// Answers the SYN.
-  mutating func accept(pool: inout SlabPool) {
+  mutating func accept(_ configuration: StackConfiguration, pool: inout SlabPool, now: Instant) {
     guard state == .requested else { return }
+    openDeadline = now + configuration.openTimeout
     state = .synReceived(isPassive: true)
     needsSynchronize = true
     dropRequest(pool: &pool)

@@ -184,7 +184,11 @@ extension Stack {
         continue
       }
       let flow = datagramFlows[slot].id
-      if datagramFlows[slot].verdict == .accepted { context.events.append(.datagramFlowExpired(flow)) }
+      if case .refused = datagramFlows[slot].verdict {
+        // Its owner has let go of it already.
+      } else {
+        context.events.append(.datagramFlowExpired(flow))
+      }
       removeDatagramFlow(flow, pool: &pool)
     }
   }
