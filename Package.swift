@@ -77,5 +77,6 @@ let package = Package(
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
     tests("PacketTests", ["Packet", "Primitives"]),
+    tests("StackTests", ["Stack", "Packet", "Primitives"]),
   ]
 )
