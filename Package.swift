@@ -72,5 +72,6 @@ let package = Package(
     host("SiteManager", ["Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
     tests("PacketTests", ["Packet", "Primitives"]),
+    tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
   ]
 )
