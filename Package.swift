@@ -78,5 +78,6 @@ let package = Package(
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
     tests("PacketTests", ["Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),
+    tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
   ]
 )
