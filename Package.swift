@@ -76,5 +76,8 @@ let package = Package(
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests(
+      "ServiceTests",
+      ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
   ]
 )
