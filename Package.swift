@@ -80,5 +80,8 @@ let package = Package(
     tests("PacketTests", ["Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),
     tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
+    tests(
+      "ServiceTests",
+      ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
   ]
 )
