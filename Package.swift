@@ -53,10 +53,10 @@ let package = Package(
     core("Kernel", ["Primitives", "CLinux"]),
     core("Packet", ["Primitives"]),
     core("Stack", ["Packet", "Primitives"]),
-    core("Crypto", ["Primitives", "Kernel", "COpenSSL"]),
+    core("Crypto", ["Primitives", "COpenSSL"]),
     core("Framing", ["Primitives", "Crypto"]),
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
-    core("Proxy", ["Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    core("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
     core("Control", ["Crypto", "Primitives"]),
     core("Adapter", ["Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
     .target(
@@ -71,5 +71,11 @@ let package = Package(
     host("GateManager", ["Proxy", "Crypto"]),
     host("SiteManager", ["Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+
+    tests("CryptoTests", ["Crypto"]),
+
+    tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
+    tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests("PacketTests", ["Packet", "Primitives"]),
   ]
 )

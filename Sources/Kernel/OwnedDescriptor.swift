@@ -36,7 +36,7 @@ public enum Transfer: Equatable, Sendable {
   }
 
   public borrowing func duplicate() throws(SystemError) -> OwnedDescriptor {
-    OwnedDescriptor(owning: try checked("dup") { fcntl(rawValue, F_DUPFD_CLOEXEC, 0) })
+    OwnedDescriptor(owning: try checked("fcntl(F_DUPFD)") { clinux_duplicate(rawValue) })
   }
 
   public borrowing func setNonblocking(_ on: Bool) throws(SystemError) {

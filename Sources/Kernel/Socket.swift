@@ -4,41 +4,42 @@ import Primitives
 
 /// Socket calls in terms of this package's values.
 public enum Socket {
-  /// A non-blocking TCP connection attempt; wait for `writable`, then ask `pendingError`.
-  ///
-  /// - Returns: the socket, and whether it is connected already.
-  public static func connect(
-    to endpoint: Endpoint, _ type: Kind = .stream, nonblocking: Bool = true
-  ) throws(SystemError) -> OwnedDescriptor {
-    let socket = try make(endpoint.address.family, type, nonblocking: nonblocking)
-    var storage = sockaddr_storage()
-    let size = unsafe fill(&storage, endpoint)
+  public enum Kind: Sendable { case stream, datagram }
+
+  /// A non-blocking connection attempt; wait for `writable`, then ask `pendingError`. A datagram socket is
+  /// connected at once.
+  public static func connect(to endpoint: Endpoint, _ kind: Kind = .stream) throws(SystemError) -> OwnedDescriptor {
+    let socket = try make(endpoint.address.family, kind)
     do throws(SystemError) {
-      try withAddress(&storage) { address throws(SystemError) in
-        _ = try unsafe checked("connect", endpoint.description) { unsafe Glibc.connect(socket.rawValue, address, size) }
-      }
+      try connect(socket, to: endpoint)
     } catch {
       guard error.code == EINPROGRESS else { throw error }
     }
     return socket
   }
 
-  public enum Kind: Sendable { case stream, datagram }
+  /// Connects a socket; EINPROGRESS is an error here like any other.
+  public static func connect(_ socket: borrowing OwnedDescriptor, to endpoint: Endpoint) throws(SystemError) {
+    var address = SocketAddress(endpoint)
+    let fd = socket.rawValue
+    try checked("connect", endpoint.description) {
+      unsafe address.withBytes { unsafe clinux_connect(fd, $0, $1.pointee) }
+    }
+  }
 
-  public static func make(
-    _ family: IPAddress.Family, _ kind: Kind, nonblocking: Bool = true
-  ) throws(SystemError) -> OwnedDescriptor {
-    let type = kind == .stream ? SOCK_STREAM : SOCK_DGRAM
-    let flags = CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | (nonblocking ? CInt(SOCK_NONBLOCK.rawValue) : 0)
+  /// A non-blocking socket that is closed on exec.
+  public static func make(_ family: IPAddress.Family, _ kind: Kind) throws(SystemError) -> OwnedDescriptor {
+    let type = CInt((kind == .stream ? SOCK_STREAM : SOCK_DGRAM).rawValue)
     return OwnedDescriptor(
-      owning: try checked("socket") { Glibc.socket(family == .v4 ? AF_INET : AF_INET6, flags, 0) })
+      owning: try checked("socket") { clinux_socket(family == .v4 ? AF_INET : AF_INET6, type, 0) })
   }
 
   /// A raw socket for one IP protocol; needs CAP_NET_RAW.
   public static func raw(_ family: IPAddress.Family, ipProtocol: CInt) throws(SystemError) -> OwnedDescriptor {
-    let flags = CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-    return OwnedDescriptor(
-      owning: try checked("socket(SOCK_RAW)") { Glibc.socket(family == .v4 ? AF_INET : AF_INET6, flags, ipProtocol) })
+    OwnedDescriptor(
+      owning: try checked("socket(SOCK_RAW)") {
+        clinux_socket(family == .v4 ? AF_INET : AF_INET6, CInt(SOCK_RAW.rawValue), ipProtocol)
+      })
   }
 
   /// Listens on a TCP endpoint. An IPv6 endpoint takes IPv4 connections as well if it is unspecified.
@@ -46,37 +47,25 @@ public enum Socket {
     let socket = try make(endpoint.address.family, .stream)
     try setOption(socket, SOL_SOCKET, SO_REUSEADDR, 1)
     if endpoint.address.family == .v6 {
-      try setOption(socket, CInt(IPPROTO_IPV6.rawValue), IPV6_V6ONLY, endpoint.address.isUnspecified ? 0 : 1)
+      try setOption(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, endpoint.address.isUnspecified ? 0 : 1)
     }
-    var storage = sockaddr_storage()
-    let size = unsafe fill(&storage, endpoint)
-    try withAddress(&storage) { address throws(SystemError) in
-      _ = try unsafe checked("bind", endpoint.description) { unsafe bind(socket.rawValue, address, size) }
+    var address = SocketAddress(endpoint)
+    try checked("bind", endpoint.description) {
+      unsafe address.withBytes { unsafe clinux_bind(socket.rawValue, $0, $1.pointee) }
     }
     try checked("listen", endpoint.description) { Glibc.listen(socket.rawValue, backlog) }
     return socket
   }
 
   /// The next connection; `nil` when none waits.
-  public static func accept(
-    from listener: borrowing OwnedDescriptor
-  ) throws(SystemError) -> (socket: OwnedDescriptor, peer: Endpoint)? {
-    var storage = sockaddr_storage()
-    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let fd = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        unsafe accept4(listener.rawValue, $0, &size, CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue))
-      }
+  public static func accept(from listener: borrowing OwnedDescriptor) throws(SystemError) -> OwnedDescriptor? {
+    let fd = clinux_accept(listener.rawValue, nil, nil)
+    if fd >= 0 { return OwnedDescriptor(owning: fd) }
+    switch clinux_errno() {
+    // accept(2): pending network errors of the new connection are to be treated like EAGAIN.
+    case EAGAIN, EINTR, ECONNABORTED, EPROTO: return nil
+    case let code: throw SystemError(call: "accept4", code: code)
     }
-    if fd < 0 {
-      switch clinux_errno() {
-      // accept(2): pending network errors of the new connection are like EAGAIN.
-      case EAGAIN, EINTR, ECONNABORTED, EPROTO: return nil
-      case let code: throw SystemError(call: "accept4", code: code)
-      }
-    }
-    let socket = OwnedDescriptor(owning: fd)
-    return (socket, endpoint(of: &storage) ?? Endpoint(IPAddress(v4: 0), 0))
   }
 
   /// The outcome of a connection attempt or the error that a socket holds; `nil` when there is none.
@@ -87,22 +76,22 @@ public enum Socket {
   }
 
   public static func localEndpoint(_ socket: borrowing OwnedDescriptor) -> Endpoint? {
-    name(socket, getsockname)
+    unsafe name(socket, clinux_local_name)
   }
 
   public static func peerEndpoint(_ socket: borrowing OwnedDescriptor) -> Endpoint? {
-    name(socket, getpeername)
+    unsafe name(socket, clinux_peer_name)
   }
 
   /// No Nagle delay: small interactive payload never waits for a timer.
   public static func setNoDelay(_ socket: borrowing OwnedDescriptor) throws(SystemError) {
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_NODELAY, 1)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_NODELAY, 1)
   }
 
   /// Bytes that may wait unsent in the kernel before the socket stops being writable: keeps the queue where
   /// small traffic can still overtake.
   public static func setUnsentLimit(_ socket: borrowing OwnedDescriptor, bytes: CInt) throws(SystemError) {
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_NOTSENT_LOWAT, bytes)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_NOTSENT_LOWAT, bytes)
   }
 
   /// The kernel's own detection of a dead peer. Seconds, and probes until the connection is given up.
@@ -110,14 +99,14 @@ public enum Socket {
     _ socket: borrowing OwnedDescriptor, idle: CInt, interval: CInt, probes: CInt
   ) throws(SystemError) {
     try setOption(socket, SOL_SOCKET, SO_KEEPALIVE, 1)
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_KEEPIDLE, idle)
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_KEEPINTVL, interval)
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_KEEPCNT, probes)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_KEEPIDLE, idle)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_KEEPINTVL, interval)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_KEEPCNT, probes)
   }
 
   /// Milliseconds that sent data may stay unacknowledged (TCP_USER_TIMEOUT).
   public static func setUserTimeout(_ socket: borrowing OwnedDescriptor, milliseconds: CInt) throws(SystemError) {
-    try setOption(socket, CInt(IPPROTO_TCP.rawValue), TCP_USER_TIMEOUT, milliseconds)
+    try setOption(socket, CInt(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
   }
 
   /// Ends the sending direction: the peer reads to the end.
@@ -142,29 +131,23 @@ public enum Socket {
   public static func send(
     _ bytes: Span<UInt8>, to endpoint: Endpoint, from socket: borrowing OwnedDescriptor
   ) throws(SystemError) {
-    var storage = sockaddr_storage()
-    let size = unsafe fill(&storage, endpoint)
-    try withAddress(&storage) { address throws(SystemError) in
-      _ = try unsafe checked("sendto", endpoint.description) {
-        CInt(unsafe bytes.withUnsafeBytes { data in
-          unsafe sendto(socket.rawValue, data.baseAddress, data.count, CInt(MSG_NOSIGNAL.rawValue), address, size)
-        })
+    var address = SocketAddress(endpoint)
+    try checked("sendto", endpoint.description) {
+      let sent = unsafe bytes.withUnsafeBytes { data in
+        unsafe address.withBytes { unsafe clinux_send_to(socket.rawValue, data.baseAddress, data.count, $0, $1.pointee) }
       }
+      return CInt(clamping: sent)
     }
   }
 
-  /// Receives a datagram and its source; `nil` when none waits.
+  /// Receives a datagram and its source; `nil` when none waits. The count is the datagram's own, which may be
+  /// more than there was room for.
   public static func receive(
     into bytes: inout MutableSpan<UInt8>, from socket: borrowing OwnedDescriptor
   ) throws(SystemError) -> (count: Int, source: Endpoint)? {
-    var storage = sockaddr_storage()
-    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let count = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        unsafe bytes.withUnsafeMutableBytes { buffer in
-          unsafe recvfrom(socket.rawValue, buffer.baseAddress, buffer.count, 0, address, &size)
-        }
-      }
+    var address = SocketAddress()
+    let count = unsafe bytes.withUnsafeMutableBytes { buffer in
+      unsafe address.withBytes { unsafe clinux_receive_from(socket.rawValue, buffer.baseAddress, buffer.count, $0, $1) }
     }
     if count < 0 {
       switch clinux_errno() {
@@ -172,7 +155,7 @@ public enum Socket {
       case let code: throw SystemError(call: "recvfrom", code: code)
       }
     }
-    return (count, endpoint(of: &storage) ?? Endpoint(IPAddress(v4: 0), 0))
+    return (count, address.endpoint ?? Endpoint(IPAddress(v4: 0), 0))
   }
 
   /// Resolves a name by the system's resolver. Blocks; order as the resolver gives it (RFC 6724).
@@ -188,7 +171,9 @@ public enum Socket {
     var endpoints: [Endpoint] = []
     var entry = unsafe list
     while let current = unsafe entry {
-      if let address = unsafe current.pointee.ai_addr, var found = unsafe endpoint(at: address) {
+      if let address = unsafe current.pointee.ai_addr,
+        var found = unsafe SocketAddress(at: address, count: Int(current.pointee.ai_addrlen)).endpoint
+      {
         found.port = port
         if !endpoints.contains(found) { endpoints.append(found) }
       }
@@ -197,66 +182,13 @@ public enum Socket {
     return endpoints
   }
 
-  static func fill(_ storage: inout sockaddr_storage, _ endpoint: Endpoint) -> socklen_t {
-    unsafe withUnsafeMutableBytes(of: &storage) { bytes in
-      if endpoint.address.family == .v4 {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = endpoint.port.bigEndian
-        address.sin_addr.s_addr = UInt32(endpoint.address.value).bigEndian
-        unsafe bytes.storeBytes(of: address, as: sockaddr_in.self)
-        return socklen_t(MemoryLayout<sockaddr_in>.size)
-      }
-      var address = unsafe sockaddr_in6()
-      unsafe address.sin6_family = sa_family_t(AF_INET6)
-      unsafe address.sin6_port = endpoint.port.bigEndian
-      let value = endpoint.address.value.bigEndian
-      unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.storeBytes(of: value, as: UInt128.self) }
-      unsafe bytes.storeBytes(of: address, as: sockaddr_in6.self)
-      return socklen_t(MemoryLayout<sockaddr_in6>.size)
-    }
-  }
-
-  static func withAddress<E: Error>(
-    _ storage: inout sockaddr_storage, _ body: (UnsafePointer<sockaddr>) throws(E) -> Void
-  ) throws(E) {
-    try unsafe withUnsafePointer(to: &storage) { pointer throws(E) in
-      try unsafe body(UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self))
-    }
-  }
-
-  static func endpoint(of storage: inout sockaddr_storage) -> Endpoint? {
-    unsafe withUnsafePointer(to: &storage) { pointer in
-      unsafe endpoint(at: UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self))
-    }
-  }
-
-  static func endpoint(at address: UnsafePointer<sockaddr>) -> Endpoint? {
-    let raw = unsafe UnsafeRawPointer(address)
-    switch unsafe CInt(address.pointee.sa_family) {
-    case AF_INET:
-      let v4 = unsafe raw.loadUnaligned(as: sockaddr_in.self)
-      return Endpoint(IPAddress(v4: UInt32(bigEndian: v4.sin_addr.s_addr)), UInt16(bigEndian: v4.sin_port))
-    case AF_INET6:
-      // sockaddr_in6: family 2, port 2, flow 4, address 16 bytes.
-      let port = unsafe UInt16(bigEndian: raw.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
-      let value = unsafe UInt128(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt128.self))
-      let address = IPAddress(v6: value)
-      return Endpoint(address.isV4Mapped ? IPAddress(v4: UInt32(truncatingIfNeeded: value)) : address, port)
-    default: return nil
-    }
-  }
-
   private static func name(
     _ socket: borrowing OwnedDescriptor,
-    _ call: (CInt, UnsafeMutablePointer<sockaddr>?, UnsafeMutablePointer<socklen_t>?) -> CInt
+    _ call: (CInt, UnsafeMutableRawPointer?, UnsafeMutablePointer<CUnsignedInt>?) -> CInt
   ) -> Endpoint? {
-    var storage = sockaddr_storage()
-    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe call(socket.rawValue, $0, &size) }
-    }
-    return result == 0 ? endpoint(of: &storage) : nil
+    var address = SocketAddress()
+    let result = unsafe address.withBytes { unsafe call(socket.rawValue, $0, $1) }
+    return result == 0 ? address.endpoint : nil
   }
 }
 
@@ -264,6 +196,11 @@ public enum Socket {
 public struct ResolveError: Error, Hashable, Sendable, CustomStringConvertible {
   public let host: String
   public let message: String
+
+  public init(host: String, message: String) {
+    self.host = host
+    self.message = message
+  }
 
   public var description: String { "resolve \(host): \(message)" }
 }

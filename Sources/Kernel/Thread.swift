@@ -48,7 +48,7 @@ public final class Thread: Sendable {
       &thread, nil,
       { argument in
         let start = unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        unsafe pthread_setname_np(pthread_self(), start.name)
+        _ = unsafe clinux_thread_name(start.name)
         start.body()
         return nil
       }, start.toOpaque())
@@ -66,7 +66,7 @@ public final class Thread: Sendable {
       defer { done = true }
       return !done
     }
-    if first { unsafe pthread_join(handle, nil) }
+    if first { pthread_join(handle, nil) }
   }
 
   deinit {
@@ -80,16 +80,15 @@ public struct Wakeup: ~Copyable, Sendable {
 
   public init() throws(SystemError) {
     descriptor = OwnedDescriptor(
-      owning: try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC.rawValue) | CInt(EFD_NONBLOCK.rawValue)) })
+      owning: try checked("eventfd") { clinux_event_descriptor() })
   }
 
   public func signal() {
-    _ = eventfd_write(descriptor.rawValue, 1)
+    clinux_event_signal(descriptor.rawValue)
   }
 
   public func clear() {
-    var value: eventfd_t = 0
-    _ = unsafe eventfd_read(descriptor.rawValue, &value)
+    clinux_event_clear(descriptor.rawValue)
   }
 }
 

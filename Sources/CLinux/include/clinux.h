@@ -1,65 +1,56 @@
 #pragma once
-// Macros, ioctls and variadic calls that Swift can't import, as small inline functions.
+// Macros, ioctls and calls that Swift can't import, or imports only with GNU extensions, as small functions.
 // Every function returns the call's own result; errno is the caller's to read at once.
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
 
-static inline int clinux_errno(void) { return errno; }
+#define CLINUX_EVENT_LIMIT 256
 
-static inline int clinux_set_nonblocking(int fd) {
-  int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
+struct clinux_event {
+  uint64_t token;
+  uint32_t readiness;
+};
 
-static inline int clinux_set_blocking(int fd) {
-  int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-}
-
-static inline int clinux_pipe_set_size(int fd, int bytes) { return fcntl(fd, F_SETPIPE_SZ, bytes); }
-static inline int clinux_pipe_size(int fd) { return fcntl(fd, F_GETPIPE_SZ); }
-
-static inline ssize_t clinux_splice(int from, int to, size_t count, unsigned flags) {
-  return splice(from, 0, to, 0, count, flags);
-}
-
-static inline int clinux_set_option(int fd, int level, int name, int value) {
-  return setsockopt(fd, level, name, &value, sizeof value);
-}
-
-static inline int clinux_option(int fd, int level, int name, int *value) {
-  socklen_t length = sizeof *value;
-  return getsockopt(fd, level, name, value, &length);
-}
-
+int clinux_errno(void);
+int clinux_set_nonblocking(int fd);
+int clinux_set_blocking(int fd);
+int clinux_duplicate(int fd);
+int clinux_pipe(int ends[2]);
+int clinux_pipe_set_size(int fd, int bytes);
+ssize_t clinux_splice(int from, int to, size_t count);
+int clinux_set_option(int fd, int level, int name, int value);
+int clinux_option(int fd, int level, int name, int *value);
 /// Resets the connection when the descriptor is closed (SO_LINGER with a time of 0).
-static inline int clinux_reset_on_close(int fd) {
-  struct linger linger = {.l_onoff = 1, .l_linger = 0};
-  return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-}
-
-static inline int clinux_unsent_bytes(int fd, int *bytes) { return ioctl(fd, 0x894B /* SIOCOUTQNSD */, bytes); }
+int clinux_reset_on_close(int fd);
+/// Non-blocking and closed on exec.
+int clinux_socket(int family, int type, int protocol);
+int clinux_bind(int fd, const void *address, unsigned length);
+int clinux_connect(int fd, const void *address, unsigned length);
+int clinux_accept(int fd, void *address, unsigned *length);
+int clinux_local_name(int fd, void *address, unsigned *length);
+int clinux_peer_name(int fd, void *address, unsigned *length);
+ssize_t clinux_send(int fd, const struct iovec *vectors, int count);
+/// Copies waiting bytes without taking them from the socket.
+ssize_t clinux_peek(int fd, void *bytes, size_t count);
+ssize_t clinux_send_to(int fd, const void *bytes, size_t count, const void *address, unsigned length);
+ssize_t clinux_receive_from(int fd, void *bytes, size_t count, void *address, unsigned *length);
+int clinux_poll_one(int fd, short events, int timeout_milliseconds);
+int clinux_poll_two(int first, short first_events, int second, int timeout_milliseconds, short *first_ready,
+                    short *second_ready);
+int clinux_epoll_create(void);
+int clinux_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t token);
+/// A negative timeout waits for ever.
+int clinux_epoll_wait(int epoll, struct clinux_event *events, int capacity, int64_t timeout_nanoseconds);
+/// Blocks the signals in the calling thread and returns a descriptor that reports them.
+int clinux_signal_descriptor(const int *signals, int count);
+/// The next signal's number, or -1.
+int clinux_signal_read(int fd);
+void clinux_ignore_broken_pipes(void);
+int clinux_event_descriptor(void);
+void clinux_event_signal(int fd);
+void clinux_event_clear(int fd);
+int clinux_thread_name(const char *name);
+#include "clinux_tun.h"
