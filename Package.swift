@@ -73,6 +73,7 @@ let package = Package(
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
+    tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
