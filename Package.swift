@@ -73,9 +73,13 @@ let package = Package(
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
+    tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests("PacketTests", ["Packet", "Primitives"]),
+    tests("StackTests", ["Stack", "Packet", "Primitives"]),
+    tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),

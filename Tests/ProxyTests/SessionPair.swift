@@ -83,7 +83,9 @@ struct SessionPair: ~Copyable {
 
   private static func write(_ bytes: ArraySlice<UInt8>, to slice: Slice, pool: inout SlabPool) {
     unsafe bytes.withUnsafeBytes { source in
-      if let start = source.baseAddress { unsafe pool.pointer(to: slice).copyMemory(from: start, byteCount: source.count) }
+      if let start = source.baseAddress {
+        unsafe pool.pointer(to: slice).copyMemory(from: start, byteCount: source.count)
+      }
     }
   }
 
