@@ -62,7 +62,7 @@ let package = Package(
     .target(
       name: "Service",
       dependencies: [
-        "Control", "Kernel", "Primitives",
+        "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
@@ -77,5 +77,11 @@ let package = Package(
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests("PacketTests", ["Packet", "Primitives"]),
+    tests("StackTests", ["Stack", "Packet", "Primitives"]),
+    tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
+    tests(
+      "ServiceTests",
+      ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
   ]
 )

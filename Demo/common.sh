@@ -16,20 +16,22 @@ cannot_run() {
   exit 2
 }
 
-# Everything that would only fail half-way otherwise. Ends with status 2 and says what to do.
+# Everything that would only fail half-way otherwise, checked in the order in which it can be: root, packages, and
+# what the kernel lets root do.
 require_privileges() {
   [ "$(uname -s)" = Linux ] || cannot_run "it needs Linux." "use a Debian 12 machine, real or virtual."
   [ "$(id -u)" -eq 0 ] ||
-    cannot_run "network namespaces and TUN devices need root." "sudo --preserve-env=PATH make ${1:-demo}"
-  [ -c /dev/net/tun ] || modprobe tun 2>/dev/null || true
-  # Opening the device asks the driver, where the file alone proves nothing.
-  (: <>/dev/net/tun) 2>/dev/null ||
-    cannot_run "there is no TUN device (/dev/net/tun)." \
-      "modprobe tun; in a container, start it with --device /dev/net/tun --cap-add NET_ADMIN --cap-add SYS_ADMIN"
-  if command -v unshare >/dev/null && ! unshare --net --mount true 2>/dev/null; then
+    cannot_run "network namespaces and TUN devices need root." "sudo --preserve-env=PATH make $1"
+  "$root/Scripts/install-dependencies" ||
+    cannot_run "packages are missing, and installing them failed." "see what apt or pip says above"
+  unshare --net --mount true 2>/dev/null ||
     cannot_run "root may not make network namespaces here." \
       "use a real or virtual machine, or a container with --privileged"
-  fi
+  [ -c /dev/net/tun ] || modprobe tun 2>/dev/null
+  # A device in a namespace that is gone at once: the file alone proves nothing.
+  unshare --net ip tuntap add dev probe mode tun 2>/dev/null ||
+    cannot_run "TUN devices can't be made (/dev/net/tun)." \
+      "modprobe tun; in a container, start it with --device /dev/net/tun and --privileged"
 }
 
 # Only one at a time may own the prefix: the next one would tear down the first one's namespaces.
@@ -40,11 +42,6 @@ require_alone() {
     cannot_run "process $other is running it already." "wait for it, or set RELAYVPN_DEMO_PREFIX to another name"
   fi
   echo $$ >"$file"
-}
-
-require_dependencies() {
-  "$root/Scripts/install-dependencies" ||
-    cannot_run "packages are missing, and installing them failed." "see what apt or pip says above"
 }
 
 # Builds the hosts in release mode and sets `bin`. RELAYVPN_BIN names a directory with built ones instead.
@@ -80,7 +77,7 @@ begin_run() {
   echo $$ >"/run/$prefix.pid"
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  trap 'trap "" INT TERM HUP; clean_up' EXIT
+  trap 'trap "" INT TERM HUP; [ -z "${running-}" ] || kill "$running" 2>/dev/null; clean_up' EXIT
   state=$(mktemp -d "/tmp/$prefix.XXXXXX")
   mkdir "$state/log"
 }

@@ -4,11 +4,11 @@
 gate=203.0.113.1:443
 
 # briefly PART COMMAND...: a command that has a minute.
-briefly() { at "$1" timeout 60 "${@:2}"; }
+briefly() { at "$1" timeout --foreground 60 "${@:2}"; }
 
 # lm VERB...: the technician's command line, on the PC.
 lm() {
-  at pc timeout 30 "$bin/linkmanager" "$@" --directory "$state/linkmanager"
+  at pc timeout --foreground 30 "$bin/linkmanager" "$@" --directory "$state/linkmanager"
 }
 
 start_gate() {

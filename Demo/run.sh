@@ -14,7 +14,6 @@ here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/steps.sh"
 
 require_privileges demo
-require_dependencies
 build_hosts || exit 1
 begin_run
 
@@ -63,7 +62,8 @@ END
 }
 
 topology_up "$prefix" || exit 1
-start_devices a && start_devices b || exit 1
+start_devices a || exit 1
+start_devices b || exit 1
 step "the PC can't reach a device without the tunnel" unreachable_without_tunnel
 start_capture || exit 1
 if start_hosts; then

@@ -6,9 +6,15 @@ failed=0
 
 # step TITLE COMMAND...: runs it and prints one line; of a failure all that it said, indented below.
 step() {
-  local title=$1 seen
+  local title=$1 seen status=0
   shift
-  if seen=$("$@" 2>&1); then
+  # In the background and waited for, as bash acts on a signal only between foreground commands.
+  "$@" >"$state/seen" 2>&1 &
+  running=$!
+  wait "$running" || status=$?
+  running=
+  seen=$(<"$state/seen")
+  if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
     printf 'ok      %s: %s\n' "$title" "$(tail -n 1 <<<"$seen")"
   else
@@ -49,11 +55,11 @@ web_page() {
 }
 
 modbus_poll() {
-  at pc timeout 60 "$python" "$programs/modbus_poll.py" "$(alias_of site-a plc)" 502 "$marker"
+  at pc timeout --foreground 60 "$python" "$programs/modbus_poll.py" "$(alias_of site-a plc)" 502 "$marker"
 }
 
 ssh_session() {
-  at pc timeout 60 "$python" "$programs/typed_session.py" 10 "$marker" -- \
+  at pc timeout --foreground 60 "$python" "$programs/typed_session.py" 10 "$marker" -- \
     ssh -F none -tt -i "$state/ssh_key" -o BatchMode=yes -o StrictHostKeyChecking=yes -o HostKeyAlias=device-a \
     -o GlobalKnownHostsFile=none -o UserKnownHostsFile="$state/ssh_known_hosts" -o ConnectTimeout=10 \
     "root@$(alias_of site-a server)"
@@ -157,7 +163,7 @@ upload() {
 # throughput [IPERF3-OPTION]: five seconds to or (--reverse) from the device.
 throughput() {
   local figure
-  figure=$(at pc timeout 60 iperf3 --client "$(alias_of site-a server)" --time 5 --json "$@" | iperf3_figure) ||
+  figure=$(at pc timeout --foreground 60 iperf3 --client "$(alias_of site-a server)" --time 5 --json "$@" | iperf3_figure) ||
     { echo "$figure"; return 1; }
   echo "$figure Mbit/s received in 5 s, one TCP connection"
   awk -v figure="$figure" 'BEGIN { exit !(figure > 0) }'

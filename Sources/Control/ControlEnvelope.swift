@@ -1,8 +1,8 @@
 /// A control message with the number that joins an answer to its request.
 ///
-/// On the wire: the size of what follows as 4 bytes big-endian, then one JSON object. Its field `type` says which message
-/// it is, `request` is the number, and the message's own fields stand beside them. Fields that are not known are
-/// ignored.
+/// On the wire: the size of what follows as 4 bytes big-endian, then one JSON object. Its field `type` says which
+/// message it is, `request` is the number, and the message's own fields stand beside them. Fields that are not known
+/// are ignored.
 public struct ControlEnvelope: Hashable, Sendable {
   /// Chosen by who asks, echoed in the answer; `nil` for what wants no answer.
   public var request: UInt64?

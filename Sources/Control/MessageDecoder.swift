@@ -1,6 +1,7 @@
 /// Finds control messages in a stream of bytes, however it is split.
 ///
-/// Holds at most one unfinished message plus what was received in one go, if all messages are taken after each `receive`.
+/// Holds at most one unfinished message plus what was received in one go, if all messages are taken after each
+/// `receive`.
 public struct MessageDecoder: Sendable {
   private static let headerSize = 4
 

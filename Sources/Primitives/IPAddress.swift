@@ -203,7 +203,7 @@ extension IPPrefix: LosslessStringConvertible {
 }
 
 /// What an agent permits and a flow uses above IP.
-public enum TransportProtocol: UInt8, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+public enum TransportProtocol: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
   case icmp = 1
   case tcp = 6
   case udp = 17

@@ -53,3 +53,4 @@ int clinux_event_descriptor(void);
 void clinux_event_signal(int fd);
 void clinux_event_clear(int fd);
 int clinux_thread_name(const char *name);
+#include "clinux_tun.h"
