@@ -58,7 +58,7 @@ let package = Package(
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
     core("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
     core("Control", ["Crypto", "Primitives"]),
-    core("Adapter", ["Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
+    core("Adapter", ["Crypto", "Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
     .target(
       name: "Service",
       dependencies: [
