@@ -12,8 +12,8 @@ struct Login: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Log in to a GateManager as one of its users.",
     discussion: """
-      The first login to a GateManager shows its key and asks whether it is the right one: compare it with what
-      `gatemanager status` shows. From then on only that key is accepted. The password is sent once and not kept; what
+      The first login to a GateManager shows its key and asks whether it is the right one: compare it with what \
+      `gatemanager status` shows. From then on only that key is accepted. The password is sent once and not kept; what \
       stays is a certificate for a private key that is made here and never leaves.
 
       EXAMPLES
@@ -152,11 +152,10 @@ struct Login: ParsableCommand {
 
   /// This machine's name, in the letters that a GateManager takes.
   static var hostName: String {
-    var buffer = [UInt8](repeating: 0, count: 65)
-    guard unsafe buffer.withUnsafeMutableBytes({ unsafe gethostname($0.baseAddress, $0.count - 1) }) == 0 else {
-      return "pc"
-    }
-    let name = String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self).lowercased()
+    var buffer = [CChar](repeating: 0, count: 65)
+    guard unsafe gethostname(&buffer, buffer.count - 1) == 0 else { return "pc" }
+    let bytes = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+    let name = String(decoding: bytes, as: UTF8.self).lowercased()
     let kept = name.filter { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
     return kept.isEmpty ? "pc" : kept
   }

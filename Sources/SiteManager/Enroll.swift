@@ -11,8 +11,8 @@ struct Enroll: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Bind this site to a GateManager, once.",
     discussion: """
-      The code comes from `gatemanager site add NAME`. It proves this site to the GateManager and the
-      GateManager to this site: no other server can take its place. The site's private key is made here and
+      The code comes from `gatemanager site add NAME`. It proves this site to the GateManager and the \
+      GateManager to this site: no other server can take its place. The site's private key is made here and \
       never leaves; the key of the GateManager is pinned for good.
 
       EXAMPLE
