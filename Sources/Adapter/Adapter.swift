@@ -20,7 +20,7 @@ public final class Adapter: Sendable {
   /// in memory.
   ///
   /// - Parameter onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
-  public init<Device: PacketDevice & ~Copyable & Sendable>(
+  public init<Device: PacketDevice & ~Copyable & SendableMetatype>(
     device: consuming Device, configuration: AdapterConfiguration = AdapterConfiguration(),
     onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
   ) throws {

@@ -25,7 +25,7 @@ enum AttachOutcome: Sendable {
   case failed(AdapterError)
 }
 
-extension AdapterLoop {
+extension AdapterLoop where Device: ~Copyable {
   mutating func handleCommands() {
     for command in mailbox.receive() {
       switch command {
@@ -70,6 +70,7 @@ extension AdapterLoop {
       let site = try makeSite(established, onEnd)
       let fd = site.peer.socket.rawValue
       let id = sites.insert(site)
+      siteList = sites.ids
       siteIDs[name] = id
       try poller.add(fd, token: id.token, for: [.readable, .writable, .peerClosed, .edge])
       table.add(site: name, agents: agents)

@@ -6,7 +6,7 @@ import Stack
 import Tun
 
 /// Pings: one flow for each application that pings an alias.
-extension AdapterLoop {
+extension AdapterLoop where Device: ~Copyable {
   mutating func forward(_ echo: Echo, _ payload: Slice) {
     let key = EchoKey(echo)
     let destination = Endpoint(echo.destination, 0)
@@ -14,7 +14,7 @@ extension AdapterLoop {
       switch table.verdict(.icmp, destination) {
       case .denied(let denial):
         refusals.add(.icmp, destination, label: denial.label, reason: denial.description, now: now)
-        stack.sendUnreachable(echo, .adminProhibited)
+        stack.sendUnreachable(echo, .adminProhibited, now: now)
         pool.release(payload)
         return
       case .permitted(let alias, let offset):
@@ -53,7 +53,7 @@ extension AdapterLoop {
     let echo = Echo(
       source: key.source, destination: key.destination, identifier: identifier, sequence: sequence,
       payloadCount: message.count - 4)
-    stack.sendEchoReply(echo, message.dropping(4), pool: &pool)
+    stack.sendEchoReply(echo, message.dropping(4), pool: &pool, now: now)
   }
 
   mutating func sweepEchoes() {

@@ -7,7 +7,7 @@ import Stack
 import Tun
 
 /// Between the stack and the sessions: the filter's decision once a flow, then bytes without a search.
-extension AdapterLoop {
+extension AdapterLoop where Device: ~Copyable {
   // MARK: From applications
 
   mutating func takeStackEvents() {
@@ -237,6 +237,7 @@ extension AdapterLoop {
       cut(binding, .internalError)
     }
     guard var site = sites.remove(id) else { return }
+    siteList = sites.ids
     siteIDs[site.name] = nil
     table.remove(site: site.name)
     site.peer.close(pool: &pool)

@@ -18,6 +18,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var table: AgentTable
   var sites = SlotTable<AttachedSite>()
   var siteIDs: [String: SlotID] = [:]
+  /// The attached sites, in a list that is made when one comes or goes, not for each packet.
+  var siteList: [SlotID] = []
   var bindings: SlotMap<FlowBinding>
   var bindingOfFlow: [FlowID: SlotID] = [:]
   var bindingOfEcho: [EchoKey: SlotID] = [:]
@@ -81,7 +83,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private mutating func wait() -> Bool {
     var deadline = Instant.earliest(stack.nextDeadline, nextSweep)
     var hasWork = deviceIsReadable && !pool.isPressed
-    for id in sites.ids {
+    for id in siteList {
       deadline = Instant.earliest(deadline, sites[id].peer.session.nextDeadline)
       if sites[id].peer.isReadable, !pool.isPressed { hasWork = true }
     }
@@ -114,7 +116,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       stack.handleTimeout(pool: &pool, now: now)
       takeStackEvents()
     }
-    for id in sites.ids {
+    for id in siteList {
       if let deadline = sites[id].peer.session.nextDeadline, now >= deadline {
         do throws(SessionError) {
           try sites[id].peer.session.handleTimeout(now: now)
@@ -172,7 +174,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   // MARK: Sessions
 
   private mutating func readSites() {
-    for id in sites.ids {
+    for id in siteList {
       var budget = configuration.sessionReads
       while budget > 0, sites.contains(id), sites[id].peer.isReadable, !pool.isPressed {
         budget -= 1
@@ -191,7 +193,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   private mutating func flushSites() {
-    for id in sites.ids where sites[id].peer.session.hasOutput || sites[id].peer.unsentBytes > 0 {
+    for id in siteList where sites[id].peer.session.hasOutput || sites[id].peer.unsentBytes > 0 {
       do throws(SessionEnd) {
         try sites[id].peer.flush(pool: &pool, now: now)
       } catch {
@@ -202,7 +204,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   private mutating func close() {
-    for id in sites.ids {
+    for id in siteList {
       if !sites[id].isEnding { sites[id].peer.session.end("the adapter is stopping") }
       try? sites[id].peer.flush(pool: &pool, now: now)
       endSite(id, .local("the adapter is stopping"))

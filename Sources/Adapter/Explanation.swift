@@ -31,7 +31,7 @@ public struct Explanation: Sendable, CustomStringConvertible {
   }
 }
 
-extension AdapterLoop {
+extension AdapterLoop where Device: ~Copyable {
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) -> Explanation {
     Explanation(
       transport: transport, destination: destination, verdict: table.verdict(transport, destination),
@@ -40,7 +40,7 @@ extension AdapterLoop {
 
   var status: AdapterStatus {
     var status = AdapterStatus()
-    for id in sites.ids {
+    for id in siteList {
       var site = AdapterStatus.Site()
       site.name = sites[id].name
       site.since = sites[id].since

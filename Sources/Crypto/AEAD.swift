@@ -80,7 +80,7 @@ public enum AEAD {
 }
 
 /// Owns an EVP_CIPHER_CTX that was keyed once, for one direction.
-@safe private struct CipherContext: ~Copyable, @unchecked Sendable {
+@safe struct CipherContext: ~Copyable, @unchecked Sendable {
   let pointer: OpaquePointer
 
   private init(owning pointer: OpaquePointer) {

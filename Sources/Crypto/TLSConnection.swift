@@ -232,7 +232,7 @@ internal import COpenSSL
 }
 
 /// Owns an SSL, and keeps the context whose memory its callbacks read.
-@safe private struct TLSHandle: ~Copyable {
+@safe struct TLSHandle: ~Copyable {
   let pointer: OpaquePointer
   private let context: TLSContext
 

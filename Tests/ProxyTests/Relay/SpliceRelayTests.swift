@@ -15,8 +15,14 @@ import Testing
     try concurrently([
       { try first.sendAll(up) },
       { try second.sendAll(down) },
-      { #expect(try first.receiveAll() == down, "downwards") },
-      { #expect(try second.receiveAll() == up, "upwards") },
+      {
+        let seen = try first.receiveAll()
+        #expect(seen == down, "downwards")
+      },
+      {
+        let seen = try second.receiveAll()
+        #expect(seen == up, "upwards")
+      },
     ])
     #expect(fixture.end(of: id) == .finished)
     #expect(meter.bytes(from: .first) == UInt64(size) && meter.bytes(from: .second) == UInt64(size))
@@ -79,7 +85,8 @@ import Testing
     try concurrently([
       { try first.sendAll(bytes) },
       {
-        #expect(try second.receiveAll(pauseEvery: 3) == bytes, "all bytes in order")
+        let seen = try second.receiveAll(pauseEvery: 3)
+        #expect(seen == bytes, "all bytes in order")
         Socket.finish(second.socket)
       },
     ])
