@@ -62,7 +62,7 @@ let package = Package(
     .target(
       name: "Service",
       dependencies: [
-        "Control", "Crypto", "Kernel", "Primitives",
+        "Proxy", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
