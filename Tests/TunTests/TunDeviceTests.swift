@@ -21,6 +21,13 @@ struct TunDeviceTests {
     try routes.add(LinkAddress(host, prefixLength: 24, link: link))
     try routes.add(LinkAddress(host6, prefixLength: 64, link: link))
     try routes.setUp(true, link: link)
+    for _ in 0..<500 {
+      if try routes.isUsable(LinkAddress(host6, link: link)), try routes.isUsable(LinkAddress(host, link: link)) {
+        return
+      }
+      usleep(10_000)
+    }
+    throw Unmet(what: "the addresses don't become usable")
   }
 
   /// A device without a vnet header, as an older program would make it.
@@ -215,7 +222,7 @@ extension Bench where Device: ~Copyable {
       from: peer, to: application, sequence: 5000, acknowledgement: syn.header.sequence &+ 1, flags: [.syn, .ack],
       options: options)
     try need(try write(synAck) == .written, "SYN-ACK not written")
-    _ = try nextTCP()
+    try need(try nextTCP().header.flags == .ack, "SYN-ACK was not taken")
     try socket.setNonblocking(false)
     // The initial window is ten segments: it all leaves without an acknowledgement.
     let sent = TestPacket.pieces(9000, seed: 5).flatMap { $0 }
