@@ -97,9 +97,11 @@ struct TunDeviceTests {
     #expect(counters.softwareSegmented == 1)
   }
 
-  @Test func `UDP super-segments arrive as datagrams, whatever the kernel can`() throws {
-    let sizes = try NetworkSandbox.run {
+  @Test(arguments: [false, true])
+  func `UDP super-segments arrive as datagrams, whatever the kernel can`(isRefused: Bool) throws {
+    let (sizes, counters) = try NetworkSandbox.run {
       var bench = Bench(try TunDevice(opening: TunConfiguration()))
+      if isRefused { bench.device.refusesUDPSegmentation = true }
       try Self.configure(bench.device)
       let socket = try Socket.make(.v4, .datagram)
       try Socket.send([0].span, to: Endpoint(Self.peer, 7777), from: socket)
@@ -107,9 +109,11 @@ struct TunDeviceTests {
       let reply = TestPacket.udp(
         from: Endpoint(Self.peer, 7777), to: asked.tuple.source, payload: TestPacket.pieces(2500), segmentSize: 1000)
       try need(try bench.write(reply) == .written, "reply not written")
-      return try (0..<3).map { _ in try receive(socket).count }
+      return (try (0..<3).map { _ in try receive(socket).count }, bench.device.counters)
     }
     #expect(sizes == [1000, 1000, 500])
+    #expect(counters.superSegmentsWritten + counters.softwareSegmented == 1)
+    if isRefused { #expect(counters.softwareSegmented == 1) }
   }
 
   @Test func `a device is adopted from a descriptor`() throws {
