@@ -63,7 +63,7 @@ struct RouteSocketTests {
     #expect(missing?.notFound == true)
   }
 
-  @Test func `an IPv6 address is usable at once`() throws {
+  @Test func `an IPv6 address can be bound at once`() throws {
     try withDevice { routes, index in
       let address = IPAddress(v6: 0xFD09 << 112 | 7)
       try routes.add(LinkAddress(address, prefixLength: 64, link: index))
