@@ -110,6 +110,21 @@ import Testing
     #expect(try bench.sentSegments().first?.window == 40_000)
   }
 
+  @Test func opensCreditBeyondTheLargestWindowLater() throws {
+    let bench = Bench { $0.maximumReceiveWindow = 20_000 }
+    let (flow, next) = try #require(try bench.establish())
+    bench.stack.setReceiveCredit(flow, 50_000, now: bench.now)
+    var windows: [UInt16] = []
+    for start in stride(from: 0, to: 50_000, by: 10_000) {
+      bench.receive(
+        Packets.tcp(
+          .ack, sequence: 1000 + UInt32(start), acknowledgement: next, payload: .init(repeating: 1, count: 10_000)))
+      _ = release(bench.events(), bench)
+      windows += try bench.sentSegments().map(\.window)
+    }
+    #expect(windows == [20_000, 20_000, 20_000, 10_000, 0])
+  }
+
   @Test func countsCreditFromWhatTheOwnerHasTaken() throws {
     let bench = Bench()
     let (flow, next) = try #require(try bench.establish())
