@@ -73,6 +73,8 @@ ssize_t clinux_send(int fd, const struct iovec *vectors, int count) {
   return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+ssize_t clinux_peek(int fd, void *bytes, size_t count) { return recv(fd, bytes, count, MSG_PEEK | MSG_DONTWAIT); }
+
 ssize_t clinux_send_to(int fd, const void *bytes, size_t count, const void *address, unsigned length) {
   return sendto(fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, address, length);
 }

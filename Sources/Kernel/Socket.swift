@@ -10,15 +10,21 @@ public enum Socket {
   /// connected at once.
   public static func connect(to endpoint: Endpoint, _ kind: Kind = .stream) throws(SystemError) -> OwnedDescriptor {
     let socket = try make(endpoint.address.family, kind)
-    var address = SocketAddress(endpoint)
     do throws(SystemError) {
-      try checked("connect", endpoint.description) {
-        unsafe address.withBytes { unsafe clinux_connect(socket.rawValue, $0, $1.pointee) }
-      }
+      try connect(socket, to: endpoint)
     } catch {
       guard error.code == EINPROGRESS else { throw error }
     }
     return socket
+  }
+
+  /// Connects a socket; EINPROGRESS is an error here like any other.
+  public static func connect(_ socket: borrowing OwnedDescriptor, to endpoint: Endpoint) throws(SystemError) {
+    var address = SocketAddress(endpoint)
+    let fd = socket.rawValue
+    try checked("connect", endpoint.description) {
+      unsafe address.withBytes { unsafe clinux_connect(fd, $0, $1.pointee) }
+    }
   }
 
   /// A non-blocking socket that is closed on exec.
@@ -190,6 +196,11 @@ public enum Socket {
 public struct ResolveError: Error, Hashable, Sendable, CustomStringConvertible {
   public let host: String
   public let message: String
+
+  public init(host: String, message: String) {
+    self.host = host
+    self.message = message
+  }
 
   public var description: String { "resolve \(host): \(message)" }
 }

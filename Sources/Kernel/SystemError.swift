@@ -30,3 +30,13 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
   public var isInterrupted: Bool { code == EINTR }
   public var isNotPermitted: Bool { code == EPERM || code == EACCES }
 }
+
+extension SystemError {
+  public var isMessageTooLong: Bool { code == EMSGSIZE }
+
+  public static let connectionRefused = ECONNREFUSED
+  public static let connectionReset = ECONNRESET
+  public static let hostUnreachable = EHOSTUNREACH
+  public static let networkUnreachable = ENETUNREACH
+  public static let connectionTimedOut = ETIMEDOUT
+}

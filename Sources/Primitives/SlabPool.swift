@@ -125,7 +125,7 @@ public struct SlabLane: Sendable {
       releaseSlab(lane.slab)
       lane = SlabLane()
     }
-    guard let slab = takeSlab() else { return nil }
+    guard let slab = makeSlab() else { return nil }
     lane.slab = slab
     lane.used = 0
     return Slice(slab: slab, offset: 0, count: count)
@@ -150,6 +150,16 @@ public struct SlabLane: Sendable {
   public mutating func close(_ lane: inout SlabLane) {
     if lane.slab != .max { releaseSlab(lane.slab) }
     lane = SlabLane()
+  }
+
+  /// A whole slab; the caller owns its only reference. `nil` when the pool is exhausted.
+  public mutating func takeSlab() -> Slice? {
+    makeSlab().map { Slice(slab: $0, offset: 0, count: slabSize) }
+  }
+
+  /// Whether nobody else holds a part of the slab.
+  public func isSoleReference(_ slice: Slice) -> Bool {
+    soleReference(slice.slab)
   }
 
   // MARK: References
@@ -233,7 +243,7 @@ public struct SlabLane: Sendable {
     unsafe references[Int(slab)] == 1
   }
 
-  private mutating func takeSlab() -> UInt32? {
+  private mutating func makeSlab() -> UInt32? {
     let slab: UInt32
     if let reused = free.popLast() {
       slab = reused
@@ -254,7 +264,7 @@ public struct SlabLane: Sendable {
       unsafe references[Int(cell)] = 1
       return cell
     }
-    guard cellsMade + cellsPerSlab <= cellLimit, let slab = takeSlab() else { return nil }
+    guard cellsMade + cellsPerSlab <= cellLimit, let slab = makeSlab() else { return nil }
     let base = unsafe bases[Int(slab)].unsafelyUnwrapped
     for index in 0..<cellsPerSlab {
       let cell = limit + cellsMade + index

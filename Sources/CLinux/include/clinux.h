@@ -33,6 +33,8 @@ int clinux_accept(int fd, void *address, unsigned *length);
 int clinux_local_name(int fd, void *address, unsigned *length);
 int clinux_peer_name(int fd, void *address, unsigned *length);
 ssize_t clinux_send(int fd, const struct iovec *vectors, int count);
+/// Copies waiting bytes without taking them from the socket.
+ssize_t clinux_peek(int fd, void *bytes, size_t count);
 ssize_t clinux_send_to(int fd, const void *bytes, size_t count, const void *address, unsigned length);
 ssize_t clinux_receive_from(int fd, void *bytes, size_t count, void *address, unsigned *length);
 int clinux_poll_one(int fd, short events, int timeout_milliseconds);
@@ -51,3 +53,4 @@ int clinux_event_descriptor(void);
 void clinux_event_signal(int fd);
 void clinux_event_clear(int fd);
 int clinux_thread_name(const char *name);
+#include "clinux_tun.h"

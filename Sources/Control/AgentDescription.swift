@@ -1,0 +1,119 @@
+public import Primitives
+
+/// An agent as others are told of it: what may be reached, not where it is.
+public struct AgentDescription: Hashable, Sendable {
+  public enum Target: Hashable, Sendable {
+    /// One address.
+    case device(IPAddress.Family)
+    /// A network; LinkManager needs its size for an alias network of the same size. Bits of the prefix.
+    case subnet(IPAddress.Family, prefixLength: Int)
+
+    public var family: IPAddress.Family {
+      switch self {
+      case .device(let family), .subnet(let family, _): family
+      }
+    }
+  }
+
+  /// Unique at its site.
+  public var name: String
+  public var target: Target
+  /// The real address or network as text, if the site wants it to be shown. Nothing is ever sent to it from outside.
+  public var address: String?
+  public var tcp, udp: [PortRange]
+  public var icmp: Bool
+  /// What people should know about the device.
+  public var about: String?
+  /// What state the agent is in; `nil` if nobody has said.
+  public var state: AgentState?
+
+  public init(
+    name: String, target: Target, address: String? = nil, tcp: [PortRange] = [], udp: [PortRange] = [],
+    icmp: Bool = false, about: String? = nil, state: AgentState? = nil
+  ) {
+    self.name = name
+    self.target = target
+    self.address = address
+    self.tcp = tcp
+    self.udp = udp
+    self.icmp = icmp
+    self.about = about
+    self.state = state
+  }
+
+  /// Whether a name can stand in certificates, logs and command lines: 1 to 64 bytes of ASCII letters, digits, `-`, `_`
+  /// and `.`, beginning with a letter or digit.
+  public static func isValidName(_ name: String) -> Bool {
+    guard (1...ControlProtocol.nameLimit).contains(name.utf8.count) else { return false }
+    let isLetterOrDigit = { (byte: UInt8) in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
+        true
+      default: false
+      }
+    }
+    return name.utf8.first.map(isLetterOrDigit) == true
+      && name.utf8.allSatisfy {
+        isLetterOrDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".")
+      }
+  }
+}
+
+extension AgentDescription: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case name, kind, family, prefixLength, address, tcp, udp, icmp, about, state
+  }
+
+  private static let deviceKind = "device"
+  private static let subnetKind = "subnet"
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    func refuse(_ key: CodingKeys, _ reason: String) -> DecodingError {
+      .dataCorruptedError(forKey: key, in: container, debugDescription: reason)
+    }
+    name = try container.decode(String.self, forKey: .name)
+    guard Self.isValidName(name) else { throw refuse(.name, "not a name") }
+    guard let family = IPAddress.Family(rawValue: try container.decode(UInt8.self, forKey: .family)) else {
+      throw refuse(.family, "neither 4 nor 6")
+    }
+    switch try container.decode(String.self, forKey: .kind) {
+    case Self.deviceKind: target = .device(family)
+    case Self.subnetKind:
+      let length = try container.decode(Int.self, forKey: .prefixLength)
+      guard (0...(family == .v4 ? 32 : 128)).contains(length) else { throw refuse(.prefixLength, "out of range") }
+      target = .subnet(family, prefixLength: length)
+    default: throw refuse(.kind, "unknown")
+    }
+    address = try container.decodeIfPresent(String.self, forKey: .address)
+    tcp = try container.decodeIfPresent([PortRange].self, forKey: .tcp) ?? []
+    udp = try container.decodeIfPresent([PortRange].self, forKey: .udp) ?? []
+    guard tcp.count <= ControlProtocol.portRangeLimit else { throw refuse(.tcp, "too many port ranges") }
+    guard udp.count <= ControlProtocol.portRangeLimit else { throw refuse(.udp, "too many port ranges") }
+    icmp = try container.decodeIfPresent(Bool.self, forKey: .icmp) ?? false
+    about = try container.decodeIfPresent(String.self, forKey: .about)
+    guard (about?.utf8.count ?? 0) <= ControlProtocol.textLimit else { throw refuse(.about, "too long") }
+    // A state that a later version adds is no reason to lose the agent.
+    state = try container.decodeIfPresent(String.self, forKey: .state).flatMap(AgentState.init)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(name, forKey: .name)
+    try container.encode(target.family.rawValue, forKey: .family)
+    switch target {
+    case .device:
+      try container.encode(Self.deviceKind, forKey: .kind)
+    case .subnet(_, let prefixLength):
+      try container.encode(Self.subnetKind, forKey: .kind)
+      try container.encode(prefixLength, forKey: .prefixLength)
+    }
+    try container.encodeIfPresent(address, forKey: .address)
+    try container.encode(tcp, forKey: .tcp)
+    try container.encode(udp, forKey: .udp)
+    try container.encode(icmp, forKey: .icmp)
+    try container.encodeIfPresent(about, forKey: .about)
+    try container.encodeIfPresent(state, forKey: .state)
+  }
+}

@@ -1,0 +1,96 @@
+internal import Glibc
+
+/// Small files that are either there in full or not at all.
+public enum AtomicFile {
+  /// Writes a new file beside `path` and then gives it that name.
+  /// - Parameters:
+  ///   - permissions: the file's mode from its first moment on.
+  ///   - replacing: if false, a file that is there already is an error (EEXIST).
+  public static func write(
+    _ bytes: [UInt8], to path: String, permissions: UInt32, replacing: Bool
+  ) throws(CryptoError) {
+    let suffix = Hex.encode(try Random.bytes(8))
+    let temporary = "\(path).\(suffix)"
+    let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode_t(permissions))
+    guard descriptor >= 0 else { throw failure("create", temporary) }
+    do throws(CryptoError) {
+      defer { close(descriptor) }
+      // The process's umask may only take permissions away, which fchmod puts right.
+      guard fchmod(descriptor, mode_t(permissions)) == 0 else { throw failure("fchmod", temporary) }
+      var start = 0
+      while start < bytes.count {
+        let count = unsafe bytes.withUnsafeBytes {
+          unsafe Glibc.write(descriptor, $0.baseAddress! + start, $0.count - start)
+        }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw failure("write", temporary) }
+        start += count
+      }
+      guard fsync(descriptor) == 0 else { throw failure("fsync", temporary) }
+    } catch {
+      unsafe unlink(temporary)
+      throw error
+    }
+    // link(2), unlike rename(2), refuses a name that is taken.
+    guard unsafe (replacing ? rename(temporary, path) : link(temporary, path)) == 0 else {
+      let error = failure(replacing ? "rename" : "link", path)
+      unsafe unlink(temporary)
+      throw error
+    }
+    if !replacing { unsafe unlink(temporary) }
+    syncDirectory(of: path)
+  }
+
+  /// Reads a whole file of at most `limit` bytes; a larger one is an error (EFBIG).
+  public static func read(_ path: String, limit: Int) throws(CryptoError) -> [UInt8] {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("open", path) }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: limit + 1)
+    var end = 0
+    while end < bytes.count {
+      let count = unsafe bytes.withUnsafeMutableBytes {
+        unsafe Glibc.read(descriptor, $0.baseAddress! + end, $0.count - end)
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw failure("read", path) }
+      if count == 0 { break }
+      end += count
+    }
+    guard end <= limit else { throw CryptoError("read", .system(EFBIG), reason: path) }
+    bytes.removeLast(bytes.count - end)
+    return bytes
+  }
+
+  /// Makes a directory and those above it that are missing. One that is there already is left as it is.
+  /// - Parameter permissions: the mode of the last one; the others get 0755.
+  public static func makeDirectory(_ path: String, permissions: UInt32 = 0o700) throws(CryptoError) {
+    guard unsafe mkdir(path, mode_t(permissions)) != 0, errno != EEXIST else { return }
+    guard errno == ENOENT, let parent = parent(of: path) else { throw failure("mkdir", path) }
+    try makeDirectory(parent, permissions: 0o755)
+    guard unsafe mkdir(path, mode_t(permissions)) == 0 || errno == EEXIST else { throw failure("mkdir", path) }
+  }
+
+  /// The path of the directory that `path` is in; `nil` for one without a slash before its last part.
+  private static func parent(of path: String) -> String? {
+    var rest = path[...]
+    while rest.last == "/" { rest.removeLast() }
+    while let last = rest.last, last != "/" { rest.removeLast() }
+    while rest.last == "/" { rest.removeLast() }
+    return rest.isEmpty ? nil : String(rest)
+  }
+
+  /// Makes the name itself survive a power cut. That a file system can't is no reason to fail.
+  private static func syncDirectory(of path: String) {
+    let name = parent(of: path) ?? (path.hasPrefix("/") ? "/" : ".")
+    let descriptor = unsafe open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    fsync(descriptor)
+    close(descriptor)
+  }
+
+  private static func failure(_ operation: String, _ path: String) -> CryptoError {
+    let code = errno
+    return CryptoError(operation, .system(code), reason: unsafe "\(path): \(String(cString: strerror(code)))")
+  }
+}

@@ -1,0 +1,186 @@
+import Crypto
+import Primitives
+
+/// Puts frames into records and seals them where their payload lies.
+///
+/// Headers and tags are written to a scratch slab; payload stays where a system call put it. What leaves is
+/// a list of slices for a gathered write: `[header, frame header] [payload] [tag, header, frame header] …`
+public struct RecordWriter: ~Copyable {
+  /// Pieces of memory in one record: bounds the work per record when frames are tiny.
+  public static let maximumPieces = 96
+
+  private var schedule: KeySchedule
+  private var key: SealingKey
+  private let policy: RekeyPolicy
+  private var keyedAt: Instant
+
+  private var lane = SlabLane()
+  private var scratch: Slice?
+  private var scratchUsed = 0
+
+  private var header: Slice?
+  private var pieces: [Slice] = []
+  private var plaintextCount = 0
+  private var mustSeal = false
+
+  /// Records sealed since the start.
+  public private(set) var recordsSealed: UInt64 = 0
+  /// Bytes of all records sealed, headers and tags included.
+  public private(set) var bytesSealed: UInt64 = 0
+
+  private static let scratchSize = 8192
+
+  public init(secret: SecretBytes, policy: RekeyPolicy = RekeyPolicy(), now: Instant) throws(RecordError) {
+    let schedule = try KeySchedule(secret: secret)
+    let key = try SealingKey(schedule)
+    self.schedule = schedule
+    self.key = key
+    self.policy = policy
+    keyedAt = now
+    pieces.reserveCapacity(Self.maximumPieces + 4)
+  }
+
+  /// Payload bytes that a further frame of the record being built may carry; may be negative.
+  public var room: Int {
+    mustSeal || pieces.count >= Self.maximumPieces
+      ? -1 : RecordHeader.maximumPlaintext - plaintextCount - FrameHeader.size
+  }
+
+  /// Whether no frame was added since the last seal.
+  public var isEmpty: Bool { plaintextCount == 0 }
+
+  /// Whether the key is due for replacement: add a REKEY frame and seal.
+  public func needsRekey(now: Instant) -> Bool {
+    schedule.counter + 1 >= policy.records || now - keyedAt >= policy.interval
+  }
+
+  /// Adds a frame whose payload stays where it is; takes over its reference.
+  ///
+  /// - Returns: `false`, with nothing taken, if the pool has no room for the header.
+  public mutating func add(
+    _ type: FrameType, _ stream: StreamID, payload: Slice, isContinued: Bool = false, pool: inout SlabPool
+  ) -> Bool {
+    precondition(payload.count <= room, "frame larger than the record's room")
+    guard let space = addHeader(type, stream, isContinued, count: payload.count, pool: &pool) else { return false }
+    append(space, pool: &pool)
+    if payload.isEmpty { pool.release(payload) } else { append(payload, pool: &pool) }
+    plaintextCount += FrameHeader.size + payload.count
+    return true
+  }
+
+  /// Adds a frame with a small payload that is written here.
+  public mutating func add(
+    _ type: FrameType, _ stream: StreamID, bytes: Span<UInt8>, pool: inout SlabPool
+  ) -> Bool {
+    precondition(bytes.count <= room, "frame larger than the record's room")
+    guard let space = addHeader(type, stream, count: bytes.count, extra: bytes.count, pool: &pool) else { return false }
+    pool.withMutableSpan(space) { target in
+      for index in bytes.indices { target[FrameHeader.size + index] = bytes[index] }
+    }
+    append(space, pool: &pool)
+    plaintextCount += FrameHeader.size + bytes.count
+    return true
+  }
+
+  /// Adds a frame whose payload is a number of 8 bytes.
+  public mutating func add(_ type: FrameType, _ stream: StreamID, value: UInt64, pool: inout SlabPool) -> Bool {
+    precondition(room >= 8, "frame larger than the record's room")
+    guard let space = addHeader(type, stream, count: 8, extra: 8, pool: &pool) else { return false }
+    pool.withMutableSpan(space) { $0.store(bigEndian: value, at: FrameHeader.size) }
+    append(space, pool: &pool)
+    plaintextCount += FrameHeader.size + 8
+    return true
+  }
+
+  /// Adds a REKEY frame; the record must be sealed next, and the one after uses the new key.
+  public mutating func addRekey(pool: inout SlabPool) -> Bool {
+    guard let space = addHeader(.rekey, .session, count: 0, pool: &pool) else { return false }
+    append(space, pool: &pool)
+    plaintextCount += FrameHeader.size
+    mustSeal = true
+    return true
+  }
+
+  /// Seals the record in place and hands its pieces to `output`.
+  public mutating func seal(into output: inout SliceQueue, pool: inout SlabPool, now: Instant) throws(RecordError) {
+    guard let header, plaintextCount > 0 else { return }
+    guard schedule.counter < policy.records else { throw .keyExhausted }
+    // The tag's room was set aside together with the header.
+    guard let tag = takeScratch(RecordHeader.tagSize, pool: &pool) else { throw .cipher("no memory for the tag") }
+    let count = plaintextCount
+    pool.withMutableSpan(header) { RecordHeader(plaintextCount: count).write(into: &$0) }
+    do throws(CryptoError) {
+      try unsafe key.begin(
+        schedule.nextNonce(), additionalData: pool.pointer(to: header), count: RecordHeader.size)
+      for piece in pieces { try unsafe key.update(pool.pointer(to: piece), count: piece.count) }
+      try unsafe key.finish(tag: pool.pointer(to: tag))
+    } catch {
+      throw .cipher("\(error)")
+    }
+    output.append(header, pool: &pool)
+    for piece in pieces { output.append(piece, pool: &pool) }
+    output.append(tag, pool: &pool)
+    recordsSealed += 1
+    bytesSealed += UInt64(RecordHeader.size + count + RecordHeader.tagSize)
+    pieces.removeAll(keepingCapacity: true)
+    self.header = nil
+    plaintextCount = 0
+    if mustSeal {
+      mustSeal = false
+      try schedule.advance()
+      key = try SealingKey(schedule)
+      keyedAt = now
+    }
+  }
+
+  /// Gives back what the writer holds of the pool.
+  public mutating func close(pool: inout SlabPool) {
+    for piece in pieces { pool.release(piece) }
+    pieces.removeAll()
+    if let header { pool.release(header) }
+    if let scratch { pool.release(scratch) }
+    header = nil
+    scratch = nil
+    pool.close(&lane)
+  }
+
+  private mutating func addHeader(
+    _ type: FrameType, _ stream: StreamID, _ isContinued: Bool = false, count: Int, extra: Int = 0,
+    pool: inout SlabPool
+  ) -> Slice? {
+    if header == nil {
+      guard let space = takeScratch(RecordHeader.size, pool: &pool) else { return nil }
+      header = space
+    }
+    guard let space = takeScratch(FrameHeader.size + extra, pool: &pool) else { return nil }
+    pool.withMutableSpan(space) { FrameHeader(type: type, length: count, stream: stream, isContinued: isContinued).write(into: &$0) }
+    return space
+  }
+
+  private mutating func append(_ piece: Slice, pool: inout SlabPool) {
+    if let last = pieces.last, last.isFollowed(by: piece) {
+      pieces[pieces.count - 1] = Slice(slab: last.slab, offset: Int(last.offset), count: last.count + piece.count)
+      pool.release(piece)
+    } else {
+      pieces.append(piece)
+    }
+  }
+
+  private mutating func takeScratch(_ count: Int, pool: inout SlabPool) -> Slice? {
+    if let current = scratch, scratchUsed + count > current.count {
+      pool.release(current)
+      scratch = nil
+    }
+    if scratch == nil {
+      let size = max(Self.scratchSize, count)
+      guard let region = pool.reserve(size, in: &lane) else { return nil }
+      scratch = pool.commit(region, count: size, in: &lane)
+      scratchUsed = 0
+    }
+    guard let scratch else { return nil }
+    let slice = scratch.range(from: scratchUsed, count: count)
+    scratchUsed += count
+    pool.retain(slice)
+    return slice
+  }
+}

@@ -1,0 +1,76 @@
+/// Elements that can't be copied, in reused slots: `SlotMap` for owners of descriptors and the like.
+@safe public struct SlotTable<Element: ~Copyable>: ~Copyable {
+  @usableFromInline var storage: UnsafeMutablePointer<Element>
+  /// The generation of the element in each slot, 0 where there is none.
+  @usableFromInline var generations: [UInt32] = []
+  private var lastGenerations: [UInt32] = []
+  private var free: [UInt32] = []
+  public private(set) var count = 0
+
+  public init() {
+    unsafe storage = .allocate(capacity: 0)
+  }
+
+  deinit {
+    for index in 0..<generations.count where generations[index] != 0 {
+      unsafe (storage + index).deinitialize(count: 1)
+    }
+    unsafe storage.deallocate()
+  }
+
+  @inlinable public func contains(_ id: SlotID) -> Bool {
+    Int(id.index) < generations.count && generations[Int(id.index)] == id.generation && id.generation != 0
+  }
+
+  /// Works on an element where it lies. The identifier must be valid: see `contains`.
+  @inlinable public subscript(id: SlotID) -> Element {
+    _read {
+      precondition(contains(id), "stale slot")
+      yield unsafe storage[Int(id.index)]
+    }
+    _modify {
+      precondition(contains(id), "stale slot")
+      yield unsafe &storage[Int(id.index)]
+    }
+  }
+
+  public mutating func insert(_ element: consuming Element) -> SlotID {
+    if free.isEmpty { grow() }
+    let index = Int(free.removeLast())
+    unsafe (storage + index).initialize(to: element)
+    // Generation 0 is never given out, so that a zeroed identifier is always invalid.
+    lastGenerations[index] = max(1, lastGenerations[index] &+ 1)
+    generations[index] = lastGenerations[index]
+    count += 1
+    return SlotID(index: UInt32(index), generation: generations[index])
+  }
+
+  public mutating func remove(_ id: SlotID) -> Element? {
+    guard contains(id) else { return nil }
+    count -= 1
+    generations[Int(id.index)] = 0
+    free.append(id.index)
+    return unsafe (storage + Int(id.index)).move()
+  }
+
+  /// The identifiers of all elements, in slot order. Allocates.
+  public var ids: [SlotID] {
+    generations.indices.compactMap { index in
+      generations[index] == 0 ? nil : SlotID(index: UInt32(index), generation: generations[index])
+    }
+  }
+
+  private mutating func grow() {
+    let size = generations.count
+    let larger = max(16, size * 2)
+    let moved = UnsafeMutablePointer<Element>.allocate(capacity: larger)
+    for index in 0..<size where generations[index] != 0 {
+      unsafe (moved + index).moveInitialize(from: storage + index, count: 1)
+    }
+    unsafe storage.deallocate()
+    unsafe storage = moved
+    generations += Array(repeating: 0, count: larger - size)
+    lastGenerations += Array(repeating: 0, count: larger - size)
+    for index in (size..<larger).reversed() { free.append(UInt32(index)) }
+  }
+}

@@ -1,0 +1,52 @@
+import Primitives
+
+/// Whether the peer lives, and how far away it is.
+struct Liveness {
+  private let pingInterval: Interval
+  private let deadInterval: Interval
+  private var lastReceived: Instant
+  private var lastPing: Instant?
+  /// The shortest round trip seen; `nil` before the first answer.
+  private(set) var roundTrip: Interval?
+  /// The latest round trip, queues included.
+  private(set) var lastRoundTrip: Interval?
+
+  init(pingInterval: Interval, deadInterval: Interval, now: Instant) {
+    self.pingInterval = pingInterval
+    self.deadInterval = deadInterval
+    lastReceived = now
+  }
+
+  mutating func received(now: Instant) {
+    lastReceived = now
+  }
+
+  /// A PING goes out: its payload is the time, so that the answer carries it back.
+  mutating func ping(now: Instant) -> UInt64 {
+    lastPing = now
+    return UInt64(bitPattern: now.nanoseconds)
+  }
+
+  mutating func pong(_ value: UInt64, now: Instant) {
+    let sent = Instant(nanoseconds: Int64(bitPattern: value))
+    // An answer to nothing we asked isn't a measurement.
+    guard let lastPing, sent == lastPing else { return }
+    let sample = max(now - sent, .microseconds(1))
+    lastRoundTrip = sample
+    roundTrip = roundTrip.map { min($0, sample) } ?? sample
+  }
+
+  var nextDeadline: Instant {
+    let dead = lastReceived + deadInterval
+    let ping = max(lastReceived, lastPing ?? lastReceived) + pingInterval
+    return min(dead, ping)
+  }
+
+  enum Verdict: Equatable { case wait, ping, dead(Interval) }
+
+  func check(now: Instant) -> Verdict {
+    if now - lastReceived >= deadInterval { return .dead(now - lastReceived) }
+    if now >= max(lastReceived, lastPing ?? lastReceived) + pingInterval { return .ping }
+    return .wait
+  }
+}

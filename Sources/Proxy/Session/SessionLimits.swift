@@ -1,0 +1,100 @@
+import Framing
+import Primitives
+
+/// The bounds of one session, in one place, each with its reason.
+public struct SessionLimits: Sendable {
+  /// Streams and flows open at once. A technician's tools open dozens; a scanner opens thousands.
+  public var streams = 1024
+  /// Bytes that a new stream may send before the first WINDOW frame: what the OPEN handshake implies, so it is the
+  /// same at both ends of every version of this protocol.
+  public static let initialWindow = 256 * 1024
+  /// Largest window that a stream can grow to: 10 Gbit/s at 6 ms, 100 Mbit/s at 600 ms.
+  public var maximumWindow = 8 * 1024 * 1024
+  /// Sum of all streams' windows: what slow readers can make this end hold.
+  public var memoryBudget = 48 * 1024 * 1024
+  /// Datagram bytes that may wait per flow; more are dropped, as a network would.
+  public var datagramQueue = 512 * 1024
+  /// Control frames that may wait. A peer that makes this end answer faster than the line takes it is cut off.
+  public var controlFrames = 8192
+  /// Silence after which the peer is asked whether it lives.
+  public var pingInterval = Interval.seconds(5)
+  /// Silence after which the peer is taken for dead.
+  public var deadInterval = Interval.seconds(15)
+  /// When keys are replaced.
+  public var rekey = RekeyPolicy()
+  /// Bytes that one stream may send before others get their turn.
+  public var quantum = 64 * 1024
+
+  public init() {}
+}
+
+/// Why a session ended, and whose fault it was.
+public enum SessionError: Error, Equatable, Sendable {
+  /// Changed, lost or foreign bytes on the connection.
+  case record(RecordError)
+  /// The peer sent a frame that can't be understood.
+  case frame(FrameError)
+  /// The peer broke a rule of the protocol.
+  case violation(Violation)
+  /// The peer said nothing for this long.
+  case peerSilent(Interval)
+  /// This end misused the session.
+  case misuse(String)
+
+  public enum Violation: Equatable, Sendable {
+    /// More data than the stream's window allowed.
+    case creditExceeded(StreamID)
+    /// A frame that this role may not send.
+    case wrongRole(FrameType)
+    /// An OPEN for a stream that is open.
+    case streamInUse(StreamID)
+    /// Data after FIN, or a frame of the wrong kind of stream.
+    case wrongState(FrameType, StreamID)
+    /// A frame after END.
+    case afterEnd
+    /// More answers demanded than the line takes.
+    case flooding
+  }
+}
+
+/// What a session wants its owner to know. Plain numbers only: it passes once per frame.
+public enum SessionEvent: Equatable, Sendable {
+  /// The peer asks for a stream; read `Session.request(of:)`, then accept or refuse it.
+  case openRequested(StreamID)
+  case opened(StreamID)
+  /// Read `Session.refusal(of:)` before the next event.
+  case refused(StreamID)
+  /// Payload, in order. The owner takes over the slice's reference and reports `Session.consumed` later.
+  case data(StreamID, Slice)
+  /// The stream's credit grew.
+  case writable(StreamID)
+  /// The peer has sent everything.
+  case finished(StreamID)
+  case reset(StreamID, ResetCode)
+  /// Both directions are finished; the identifier is free for another stream.
+  case closed(StreamID)
+  /// A datagram; the owner takes over the slice's reference.
+  case datagram(StreamID, Slice)
+  /// Identifier, sequence number and data of an echo message; the owner takes over the slice's reference.
+  case echo(StreamID, Slice)
+  /// The peer opens no more streams and will end the session.
+  case goingAway
+  /// The peer has ended its direction, authenticated: nothing was cut off.
+  case ended
+}
+
+/// Counters of one session, since its start.
+public struct SessionCounters: Sendable {
+  public var framesIn: UInt64 = 0
+  public var framesOut: UInt64 = 0
+  public var dataBytesIn: UInt64 = 0
+  public var dataBytesOut: UInt64 = 0
+  public var dataFramesIn: UInt64 = 0
+  public var dataFramesOut: UInt64 = 0
+  public var datagramsDropped: UInt64 = 0
+  public var lateFrames: UInt64 = 0
+  public var streamsOpened: UInt64 = 0
+  public var streamsRefused: UInt64 = 0
+
+  public init() {}
+}

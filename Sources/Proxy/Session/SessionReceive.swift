@@ -1,0 +1,225 @@
+import Framing
+import Primitives
+
+/// The receiving half: records become frames, frames become events.
+extension Session {
+  /// Where the next read from the connection should put its bytes; `nil` while the pool is exhausted.
+  public mutating func readTarget(pool: inout SlabPool) -> RecordReader.Target? {
+    reader.target(pool: &pool)
+  }
+
+  /// Takes `count` bytes that were read into `target`.
+  ///
+  /// - Throws: what ends the session: changed bytes, or a peer that broke a rule.
+  public mutating func received(
+    _ count: Int, in target: RecordReader.Target, pool: inout SlabPool, now: Instant
+  ) throws(SessionError) {
+    reader.received(count, in: target)
+    liveness.received(now: now)
+    while true {
+      let record: Slice
+      do throws(RecordError) {
+        guard let next = try reader.nextRecord(pool: &pool) else { return }
+        record = next
+      } catch {
+        throw .record(error)
+      }
+      defer { pool.release(record) }
+      try receiveFrames(of: record, pool: &pool, now: now)
+    }
+  }
+
+  /// Whether the connection was cut within a record or before the authenticated end.
+  public var wasCut: Bool { reader.holdsPartialRecord || !peerEnded }
+
+  private mutating func receiveFrames(
+    of record: Slice, pool: inout SlabPool, now: Instant
+  ) throws(SessionError) {
+    var cursor = FrameCursor(record)
+    while true {
+      let header: FrameHeader
+      let payload: Slice
+      do throws(FrameError) {
+        guard let frame = try cursor.next(pool: pool) else { return }
+        (header, payload) = frame
+      } catch {
+        throw .frame(error)
+      }
+      guard !peerEnded else { throw .violation(.afterEnd) }
+      counters.framesIn += 1
+      try receive(header, payload, pool: &pool, now: now)
+    }
+  }
+
+  private mutating func receive(
+    _ header: FrameHeader, _ payload: Slice, pool: inout SlabPool, now: Instant
+  ) throws(SessionError) {
+    let id = header.stream
+    switch header.type {
+    case .data: try receiveData(id, payload, pool: &pool)
+    case .datagram, .echo, .ethernet: try receiveDatagram(header, payload, pool: &pool)
+    case .window:
+      let limit = try value(header, payload, pool: pool)
+      guard known(id) else { return }
+      if streams[id.slot].send.raise(to: limit) { events.append(.writable(id)) }
+    case .finish:
+      guard known(id) else { return }
+      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived else {
+        throw .violation(.wrongState(.finish, id))
+      }
+      streams[id.slot].finishReceived = true
+      events.append(.finished(id))
+      closeIfFinished(id, pool: &pool)
+    case .reset:
+      let code = pool.withSpan(payload) { $0.isEmpty ? nil : ResetCode(rawValue: $0[0]) }
+      guard known(id) else { return }
+      free(id.slot, pool: &pool)
+      events.append(.reset(id, code ?? .reset))
+    case .open: try receiveOpen(id, payload, pool: pool)
+    case .opened:
+      guard role == .link else { throw .violation(.wrongRole(.opened)) }
+      guard known(id) else { return }
+      guard streams[id.slot].phase == .requested else { throw .violation(.wrongState(.opened, id)) }
+      streams[id.slot].phase = .open
+      streams[id.slot].request = nil
+      events.append(.opened(id))
+      if streams[id.slot].finishQueued || !streams[id.slot].queue.isEmpty { turns.add(id.slot, &streams) }
+    case .refused:
+      guard role == .link else { throw .violation(.wrongRole(.refused)) }
+      let refusal: Refusal
+      do throws(FrameError) {
+        refusal = try pool.withSpan(payload) { bytes throws(FrameError) in try Refusal(parsing: bytes) }
+      } catch {
+        throw .frame(error)
+      }
+      guard known(id) else { return }
+      streams[id.slot].refusal = refusal
+      counters.streamsRefused += 1
+      free(id.slot, pool: &pool)
+      events.append(.refused(id))
+    case .ping:
+      let answer = try value(header, payload, pool: pool)
+      guard controls.count < limits.controlFrames else { throw .violation(.flooding) }
+      controls.append(.pong(answer))
+    case .pong: liveness.pong(try value(header, payload, pool: pool), now: now)
+    case .goAway:
+      isEnding = true
+      peerGoodbye = pool.withSpan(payload) { bytes in
+        String(validating: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self) ?? ""
+      }
+      events.append(.goingAway)
+    case .rekey:
+      do throws(RecordError) { try reader.rekey() } catch { throw .record(error) }
+    case .end:
+      peerEnded = true
+      events.append(.ended)
+    }
+  }
+
+  private mutating func receiveData(_ id: StreamID, _ payload: Slice, pool: inout SlabPool) throws(SessionError) {
+    guard known(id) else { return }
+    guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].transport == .tcp else {
+      throw .violation(.wrongState(.data, id))
+    }
+    guard streams[id.slot].receive.receive(payload.count) else { throw .violation(.creditExceeded(id)) }
+    guard !payload.isEmpty else { return }
+    counters.dataFramesIn += 1
+    counters.dataBytesIn += UInt64(payload.count)
+    pool.retain(payload)
+    events.append(.data(id, payload))
+  }
+
+  private mutating func receiveDatagram(
+    _ header: FrameHeader, _ payload: Slice, pool: inout SlabPool
+  ) throws(SessionError) {
+    let id = header.stream
+    guard known(id) else { return }
+    let isEcho = header.type == .echo
+    guard streams[id.slot].transport == (isEcho ? .icmp : .udp), !(isEcho && payload.count < 4) else {
+      throw .violation(.wrongState(header.type, id))
+    }
+    // A peer that floods faster than events are taken loses datagrams, as on any network.
+    guard events.count < limits.controlFrames else {
+      counters.datagramsDropped += 1
+      return
+    }
+    pool.retain(payload)
+    guard header.isContinued || !streams[id.slot].parts.isEmpty else {
+      counters.dataBytesIn += UInt64(payload.count)
+      events.append(isEcho ? .echo(id, payload) : .datagram(id, payload))
+      return
+    }
+    streams[id.slot].parts.append(payload)
+    let total = streams[id.slot].parts.reduce(0) { $0 + $1.count }
+    // No IP datagram is larger (RFC 768, RFC 791 section 3.1).
+    guard total <= 65_535 else {
+      for part in streams[id.slot].parts { pool.release(part) }
+      streams[id.slot].parts = []
+      counters.datagramsDropped += 1
+      return
+    }
+    guard !header.isContinued else { return }
+    let parts = streams[id.slot].parts
+    streams[id.slot].parts = []
+    joinDatagram(id, parts, total, isEcho: isEcho, pool: &pool)
+  }
+
+  /// A datagram larger than a frame arrived in parts: the only payload that is copied, since a datagram has to leave in
+  /// one piece.
+  private mutating func joinDatagram(
+    _ id: StreamID, _ parts: [Slice], _ total: Int, isEcho: Bool, pool: inout SlabPool
+  ) {
+    defer { for part in parts { pool.release(part) } }
+    guard let slab = pool.takeSlab() else {
+      counters.datagramsDropped += 1
+      return
+    }
+    var offset = 0
+    for part in parts {
+      unsafe pool.pointer(to: slab.dropping(offset)).copyMemory(from: pool.pointer(to: part), byteCount: part.count)
+      offset += part.count
+    }
+    counters.dataBytesIn += UInt64(total)
+    events.append(isEcho ? .echo(id, slab.prefix(total)) : .datagram(id, slab.prefix(total)))
+  }
+
+  private mutating func receiveOpen(
+    _ id: StreamID, _ payload: Slice, pool: borrowing SlabPool
+  ) throws(SessionError) {
+    guard role == .site else { throw .violation(.wrongRole(.open)) }
+    let request: OpenRequest
+    do throws(FrameError) {
+      request = try pool.withSpan(payload) { bytes throws(FrameError) in try OpenRequest(parsing: bytes) }
+    } catch {
+      throw .frame(error)
+    }
+    guard id.slot > 0 else { throw .violation(.streamInUse(id)) }
+    while streams.count <= id.slot, streams.count <= 4 * limits.streams { streams.append(StreamState()) }
+    // Slots are handed out from below: a far one means a peer that doesn't keep to the protocol.
+    guard id.slot < streams.count else { throw .violation(.flooding) }
+    guard streams[id.slot].phase == .free else { throw .violation(.streamInUse(id)) }
+    start(id.slot, tenant: id.tenant, request)
+    guard openCount <= limits.streams, controls.count < limits.controlFrames else {
+      streams[id.slot].refusal = Refusal(.tooMany, "\(limits.streams) streams are open in this session")
+      counters.streamsRefused += 1
+      controls.append(.refused(id))
+      if controls.count > 2 * limits.controlFrames { throw .violation(.flooding) }
+      return
+    }
+    events.append(.openRequested(id))
+  }
+
+  private func value(
+    _ header: FrameHeader, _ payload: Slice, pool: borrowing SlabPool
+  ) throws(SessionError) -> UInt64 {
+    guard payload.count == 8 else { throw .frame(.malformed(header.type)) }
+    return pool.withSpan(payload) { $0.bigEndian64(at: 0) }
+  }
+
+  /// Frames of a stream that was cut here cross with our RESET: they are late, not wrong.
+  private mutating func known(_ id: StreamID) -> Bool {
+    if contains(id) { return true }
+    counters.lateFrames += 1
+    return false
+  }
+}

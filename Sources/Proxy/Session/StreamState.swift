@@ -1,0 +1,120 @@
+import Framing
+import Primitives
+
+/// One stream, or one flow of datagrams, at one end of a session.
+struct StreamState {
+  enum Phase: Equatable {
+    case free
+    /// OPEN was sent or received, and not answered.
+    case requested
+    case open
+  }
+
+  /// Where the stream stands in the order of sending.
+  enum Turn { case none, new, old }
+
+  var tenant: UInt16 = 0
+  var phase = Phase.free
+  var transport = TransportProtocol.tcp
+  /// The owner's own name for the stream.
+  var tag: UInt64 = 0
+  var request: OpenRequest?
+  var refusal: Refusal?
+
+  var send = SendCredit()
+  var receive = ReceiveWindow()
+
+  /// What waits to be sealed.
+  var queue = RingQueue<Slice>()
+  var queuedBytes = 0
+  var turn = Turn.none
+  var deficit = 0
+
+  var finishQueued = false
+  var finishSent = false
+  var finishReceived = false
+  var windowQueued = false
+  /// Parts of a datagram that is larger than a frame.
+  var parts: [Slice] = []
+
+  var isOpen: Bool { phase == .open }
+  var isFinished: Bool { finishSent && finishReceived }
+}
+
+/// How much this end may send: the peer's limit and what was used of it, as totals since the stream began.
+///
+/// Totals instead of increments: a WINDOW frame says the same however often it is read.
+struct SendCredit: Equatable {
+  private(set) var limit = UInt64(SessionLimits.initialWindow)
+  private(set) var used: UInt64 = 0
+
+  /// Bytes that may be sent now.
+  var available: Int { Int(limit - used) }
+
+  /// - Returns: `false` if there isn't that much credit.
+  mutating func use(_ count: Int) -> Bool {
+    guard count <= available else { return false }
+    used += UInt64(count)
+    return true
+  }
+
+  /// Limits never shrink: an old one is ignored. Growth is bounded so that arithmetic can't overflow.
+  mutating func raise(to newLimit: UInt64) -> Bool {
+    guard newLimit > limit, newLimit - used <= UInt64(Int32.max) else { return false }
+    limit = newLimit
+    return true
+  }
+}
+
+/// How much the peer may send, and when to tell it more.
+///
+/// The window doubles when a whole one is consumed within a few round trips: then the window, not the
+/// reader, is what holds the stream back. A slow reader's window stays small.
+struct ReceiveWindow: Equatable {
+  private(set) var limit = UInt64(SessionLimits.initialWindow)
+  private(set) var received: UInt64 = 0
+  private(set) var consumed: UInt64 = 0
+  private(set) var size = SessionLimits.initialWindow
+  private var epochStart = Instant.zero
+  private var epochConsumed: UInt64 = 0
+
+  /// Bytes that were received and not consumed.
+  var held: Int { Int(received - consumed) }
+
+  /// - Returns: `false` if the peer sent more than it was allowed.
+  mutating func receive(_ count: Int) -> Bool {
+    guard received + UInt64(count) <= limit else { return false }
+    received += UInt64(count)
+    return true
+  }
+
+  /// Counts what the reader is through with.
+  ///
+  /// - Parameter growth: bytes by which the window may grow within the session's budget.
+  /// - Returns: by how much the window has grown, and whether the peer should be told its new limit.
+  mutating func consume(
+    _ count: Int, roundTrip: Interval, maximum: Int, growth: Int, now: Instant
+  ) -> (grown: Int, announce: Bool) {
+    consumed = min(received, consumed + UInt64(count))
+    var grown = 0
+    if epochStart == .zero {
+      epochStart = now
+      epochConsumed = consumed
+    } else if consumed - epochConsumed >= UInt64(size) {
+      if now - epochStart < roundTrip * 4, size * 2 <= maximum, size <= growth {
+        grown = size
+        size *= 2
+      }
+      epochStart = now
+      epochConsumed = consumed
+    }
+    let newLimit = consumed + UInt64(size)
+    return (grown, newLimit >= limit + UInt64(size / 4))
+  }
+
+  /// The limit to announce now.
+  mutating func announce() -> UInt64 {
+    limit = max(limit, consumed + UInt64(size))
+    return limit
+  }
+}

@@ -1,0 +1,72 @@
+import Framing
+import Kernel
+import Primitives
+
+/// One stream or flow on the site's side: a socket to the device and what waits for it.
+struct DeviceFlow: ~Copyable {
+  enum Phase: Equatable { case dialling, open }
+
+  let id: StreamID
+  let agent: String
+  let transport: TransportProtocol
+  let target: Endpoint
+  let socket: OwnedDescriptor
+  var phase: Phase
+  /// When the dial is given up, or an idle datagram flow.
+  var deadline: Instant
+  /// Payload on its way to the device.
+  var pending = SliceQueue(minimumCapacity: 16)
+  /// The socket took everything so far.
+  var isWritable = true
+  /// The device has sent something that wasn't read.
+  var isReadable = false
+  /// The stream's credit is used up: not read before there is more.
+  var waitsForCredit = false
+  /// Waits in the list of flows to read.
+  var isInReadList = false
+  /// Waits in the list of flows to write.
+  var isInWriteList = false
+  /// The device sent its FIN, which went on.
+  var deviceFinished = false
+  /// The peer sent FIN: the device gets it after `pending`.
+  var peerFinished = false
+  var finishForwarded = false
+  /// The stream is finished in both directions: closed when `pending` is out.
+  var isDraining = false
+  /// For echo: the identifier that this flow uses on the device's network, and the peer's own.
+  var echoIdentifier: UInt16 = 0
+  var peerIdentifier: UInt16 = 0
+
+  init(
+    id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor, phase: Phase,
+    deadline: Instant
+  ) {
+    self.id = id
+    self.agent = agent
+    self.transport = transport
+    self.target = target
+    self.socket = socket
+    self.phase = phase
+    self.deadline = deadline
+  }
+
+  /// One gathered send of what waits for the device.
+  mutating func sendPending(_ gather: borrowing Gather, pool: inout SlabPool) throws(SystemError) -> Transfer {
+    try gather.send(&pending, to: socket, pool: &pool)
+  }
+}
+
+extension Refusal {
+  /// What a failed dial tells the other end, so that it can act as the device's network would.
+  init(dialling error: SystemError) {
+    let reason: Reason
+    switch error.code {
+    case SystemError.connectionRefused: reason = .deviceRefused
+    case SystemError.hostUnreachable: reason = .hostUnreachable
+    case SystemError.networkUnreachable: reason = .networkUnreachable
+    case SystemError.connectionTimedOut: reason = .timedOut
+    default: reason = .siteError
+    }
+    self.init(reason, reason == .siteError ? "\(error)" : "")
+  }
+}

@@ -1,0 +1,110 @@
+import Framing
+import Kernel
+import Primitives
+
+/// Datagrams and echo messages between device sockets and flows.
+extension SiteLoop {
+  /// Datagrams of one flow that are read before others get their turn.
+  private static let datagramBurst = 64
+
+  // MARK: UDP
+
+  mutating func sendDatagram(_ slice: Slice, for key: SlotID) {
+    defer { pool.release(slice) }
+    guard flows.contains(key) else { return }
+    flows[key].deadline = now + limits.datagramIdle
+    do throws(SystemError) {
+      // A full socket drops, as a network would.
+      _ = try pool.withSpan(slice) { bytes throws(SystemError) in try flows[key].socket.write(bytes) }
+      status.payloadWrites += 1
+      status.payloadWriteBytes += UInt64(slice.count)
+    } catch {
+      failDatagrams(key, error)
+    }
+  }
+
+  mutating func readDatagrams(_ key: SlotID) {
+    for _ in 0..<Self.datagramBurst {
+      // The largest UDP payload; what isn't used of the region is not kept.
+      guard let region = pool.reserve(65_536, in: &readLane) else { return }
+      do throws(SystemError) {
+        switch try flows[key].socket.read(into: region, pool: pool) {
+        case .moved(let count):
+          status.payloadReads += 1
+          status.payloadReadBytes += UInt64(count)
+          flows[key].deadline = now + limits.datagramIdle
+          peer.session.sendDatagram(flows[key].id, pool.commit(region, count: count, in: &readLane), pool: &pool)
+        case .wouldBlock:
+          flows[key].isReadable = false
+          return
+        case .ended:
+          // An empty datagram: legal, and passed on as one (RFC 768 has no minimum).
+          peer.session.sendDatagram(flows[key].id, pool.commit(region, count: 0, in: &readLane), pool: &pool)
+        }
+      } catch {
+        failDatagrams(key, error)
+        return
+      }
+    }
+  }
+
+  /// ICMP errors of the device's network arrive as errors of the connected socket.
+  private mutating func failDatagrams(_ key: SlotID, _ error: SystemError) {
+    guard !error.wouldBlock, !error.isMessageTooLong else { return }
+    peer.session.reset(flows[key].id, .reset, pool: &pool)
+    drop(key, reset: false)
+  }
+
+  // MARK: Echo
+
+  mutating func sendEcho(_ slice: Slice, for key: SlotID) {
+    defer { pool.release(slice) }
+    guard flows.contains(key), slice.count >= 4 else { return }
+    flows[key].deadline = now + limits.echoIdle
+    let target = flows[key].target.address
+    let own = flows[key].echoIdentifier
+    let (identifier, message) = pool.withSpan(slice) { bytes in
+      (
+        UInt16(bytes[0]) << 8 | UInt16(bytes[1]),
+        EchoSocket.request(family: target.family, identifier: own, sequenceAndData: bytes.extracting(2..<bytes.count))
+      )
+    }
+    flows[key].peerIdentifier = identifier
+    do throws(SystemError) {
+      _ = try flows[key].socket.write(message.span)
+    } catch {
+      peer.session.reset(flows[key].id, .reset, pool: &pool)
+      drop(key, reset: false)
+    }
+  }
+
+  mutating func readEchoes(_ key: SlotID) {
+    for _ in 0..<Self.datagramBurst {
+      guard let region = pool.reserve(65_536, in: &readLane) else { return }
+      let transfer: Transfer
+      do throws(SystemError) {
+        transfer = try flows[key].socket.read(into: region, pool: pool)
+      } catch {
+        peer.session.reset(flows[key].id, .reset, pool: &pool)
+        drop(key, reset: false)
+        return
+      }
+      guard case .moved(let count) = transfer else {
+        flows[key].isReadable = false
+        return
+      }
+      let flow = (flows[key].target.address.family, flows[key].echoIdentifier, flows[key].peerIdentifier)
+      let start = pool.withSpan(region.prefix(count)) { bytes in
+        EchoSocket.replyOffset(bytes, family: flow.0, identifier: flow.1)
+      }
+      guard let start else { continue }
+      let packet = pool.commit(region, count: count, in: &readLane)
+      let reply = packet.dropping(start)
+      pool.withMutableSpan(reply) { bytes in
+        bytes[0] = UInt8(flow.2 >> 8)
+        bytes[1] = UInt8(truncatingIfNeeded: flow.2)
+      }
+      peer.session.sendDatagram(flows[key].id, reply, pool: &pool)
+    }
+  }
+}

@@ -1,0 +1,203 @@
+import Framing
+import Kernel
+import Primitives
+
+/// The device side of the loop: dialling, and bytes between device sockets and streams.
+extension SiteLoop {
+  // MARK: Opening
+
+  mutating func openFlow(_ id: StreamID) {
+    guard let request = peer.session.request(of: id) else { return }
+    do throws(Refusal) {
+      let target = try policy.target(for: request, now: now)
+      guard endReason == nil else { throw Refusal(.sessionEnded) }
+      guard request.transport != .tcp || diallingCount < limits.dialling else {
+        throw Refusal(.tooMany, "\(limits.dialling) dials are under way")
+      }
+      let flow = try dial(id, request, target)
+      let fd = flow.socket.rawValue
+      if flow.phase == .dialling { diallingCount += 1 }
+      let key = flows.insert(flow)
+      peer.session.setTag(key.token, of: id)
+      do throws(SystemError) {
+        try poller.add(fd, token: key.token, for: [.readable, .writable, .peerClosed, .edge])
+      } catch {
+        refuse(key, Refusal(.siteError, "\(error)"))
+        return
+      }
+      if flows[key].phase == .open { accept(key) }
+    } catch {
+      refuse(id, error)
+    }
+  }
+
+  private func dial(_ id: StreamID, _ request: OpenRequest, _ target: Endpoint) throws(Refusal) -> DeviceFlow {
+    do throws(SystemError) {
+      switch request.transport {
+      case .tcp:
+        let socket = try Socket.connect(to: target)
+        try Socket.setNoDelay(socket)
+        return DeviceFlow(
+          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling,
+          deadline: now + limits.dialTimeout)
+      case .udp:
+        return DeviceFlow(
+          id: id, agent: request.agent, transport: .udp, target: target,
+          socket: try Socket.connect(to: target, .datagram), phase: .open, deadline: now + limits.datagramIdle)
+      case .icmp:
+        var flow = DeviceFlow(
+          id: id, agent: request.agent, transport: .icmp, target: target,
+          socket: try EchoSocket.open(to: target.address), phase: .open, deadline: now + limits.echoIdle)
+        flow.echoIdentifier = UInt16.random(in: 1...UInt16.max)
+        return flow
+      }
+    } catch {
+      throw Refusal(dialling: error)
+    }
+  }
+
+  private mutating func accept(_ key: SlotID) {
+    let agent = flows[key].agent
+    status.flowsByAgent[agent, default: 0] += 1
+    onFlow(
+      SiteSession.FlowReport(
+        agent: agent, transport: flows[key].transport, port: flows[key].target.port, refusal: nil))
+    peer.session.accept(flows[key].id)
+  }
+
+  // MARK: Readiness
+
+  mutating func deviceReady(_ key: SlotID, _ readiness: Readiness) {
+    guard flows.contains(key) else { return }
+    if flows[key].phase == .dialling {
+      finishDial(key)
+      guard flows.contains(key), flows[key].phase == .open else { return }
+    }
+    if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { flows[key].isReadable = true }
+    if readiness.contains(.writable) { flows[key].isWritable = true }
+    scheduleRead(key)
+    scheduleWrite(key)
+  }
+
+  private mutating func finishDial(_ key: SlotID) {
+    if let error = Socket.pendingError(flows[key].socket) {
+      refuse(key, Refusal(dialling: error))
+      return
+    }
+    guard Socket.peerEndpoint(flows[key].socket) != nil else { return }
+    flows[key].phase = .open
+    diallingCount -= 1
+    accept(key)
+  }
+
+  mutating func scheduleWrite(_ key: SlotID) {
+    guard flows.contains(key), !flows[key].isInWriteList, flows[key].isWritable, flows[key].phase == .open
+    else { return }
+    flows[key].isInWriteList = true
+    writeList.append(key)
+  }
+
+  mutating func scheduleRead(_ key: SlotID) {
+    guard flows.contains(key), !flows[key].isInReadList, flows[key].isReadable, !flows[key].deviceFinished,
+      !flows[key].waitsForCredit
+    else { return }
+    flows[key].isInReadList = true
+    readList.append(key)
+  }
+
+  // MARK: Peer to device
+
+  mutating func queue(_ slice: Slice, for key: SlotID) {
+    guard flows.contains(key) else {
+      pool.release(slice)
+      return
+    }
+    // What has to wait for a slow device must not hold a slab for a few bytes.
+    let kept = flows[key].isWritable ? slice : pool.compact(slice)
+    flows[key].pending.append(kept, pool: &pool)
+    scheduleWrite(key)
+  }
+
+  mutating func writeDevices() {
+    while let key = writeList.popFirst() {
+      guard flows.contains(key) else { continue }
+      flows[key].isInWriteList = false
+      write(key)
+    }
+  }
+
+  private mutating func write(_ key: SlotID) {
+    while !flows[key].pending.isEmpty {
+      do throws(SystemError) {
+        switch try flows[key].sendPending(gather, pool: &pool) {
+        case .moved(let count):
+          status.payloadWrites += 1
+          status.payloadWriteBytes += UInt64(count)
+          peer.session.consumed(flows[key].id, count, now: now)
+        case .wouldBlock, .ended:
+          flows[key].isWritable = false
+          return
+        }
+      } catch {
+        fail(key, error)
+        return
+      }
+    }
+    if flows[key].peerFinished, !flows[key].finishForwarded {
+      flows[key].finishForwarded = true
+      Socket.finish(flows[key].socket)
+    }
+    if flows[key].isDraining { drop(key, reset: false) }
+  }
+
+  private mutating func fail(_ key: SlotID, _ error: SystemError) {
+    peer.session.reset(flows[key].id, error.code == SystemError.connectionTimedOut ? .timedOut : .reset, pool: &pool)
+    drop(key, reset: true)
+  }
+
+  // MARK: Device to peer
+
+  mutating func readDevices() throws(SessionEnd) {
+    var turns = readList.count
+    while turns > 0, canRead, let key = readList.popFirst() {
+      turns -= 1
+      guard flows.contains(key) else { continue }
+      flows[key].isInReadList = false
+      switch flows[key].transport {
+      case .tcp: readStream(key)
+      case .udp: readDatagrams(key)
+      case .icmp: readEchoes(key)
+      }
+      // Sealed while still warm, and sent before more is read.
+      if peer.session.hasOutput { try peer.flush(pool: &pool, now: now) }
+      scheduleRead(key)
+    }
+  }
+
+  private mutating func readStream(_ key: SlotID) {
+    let credit = peer.session.sendCredit(flows[key].id)
+    guard credit > 0 else {
+      // Out of the list until a WINDOW frame takes it up again.
+      flows[key].waitsForCredit = true
+      return
+    }
+    let size = min(credit, limits.readSize)
+    guard let region = pool.reserve(size, in: &readLane) else { return }
+    do throws(SystemError) {
+      switch try flows[key].socket.read(into: region, pool: pool) {
+      case .moved(let count):
+        let slice = pool.commit(region, count: count, in: &readLane)
+        status.payloadReads += 1
+        status.payloadReadBytes += UInt64(count)
+        try? peer.session.send(flows[key].id, slice, pool: &pool)
+        if count < size { flows[key].isReadable = false }
+      case .wouldBlock: flows[key].isReadable = false
+      case .ended:
+        flows[key].deviceFinished = true
+        peer.session.finish(flows[key].id)
+      }
+    } catch {
+      fail(key, error)
+    }
+  }
+}

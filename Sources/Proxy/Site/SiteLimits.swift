@@ -1,0 +1,26 @@
+import Primitives
+
+/// The bounds of one session on the site's side, each with its reason.
+public struct SiteLimits: Sendable {
+  /// Time that a device has to answer a dial. Linux itself gives up after 130 s: no tool waits so long.
+  public var dialTimeout = Interval.seconds(10)
+  /// Idle time after which a UDP flow is given up (RFC 4787 section 4.3 asks for 2 minutes).
+  public var datagramIdle = Interval.seconds(120)
+  /// Idle time after which an echo flow is given up.
+  public var echoIdle = Interval.seconds(30)
+  /// Time that a device has to take the last payload of a finished stream.
+  public var drainTimeout = Interval.seconds(60)
+  /// Dials under way at once: a scan through the tunnel must not use up the site's ports.
+  public var dialling = 128
+  /// Bytes that may wait sealed or unsealed for the connection before devices are read no further.
+  public var outputQueue = 1024 * 1024
+  /// Bytes of a device read at once.
+  public var readSize = 128 * 1024
+  /// Bytes that are read from the connection before devices get their turn.
+  public var readBudget = 1024 * 1024
+  /// Slabs of 256 KiB for payload in motion or waiting for a device.
+  public var slabs = 256
+  public var session = SessionLimits()
+
+  public init() {}
+}

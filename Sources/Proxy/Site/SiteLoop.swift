@@ -1,0 +1,247 @@
+import Framing
+import Kernel
+import Primitives
+
+/// The loop of one session on the site's side: connection, timers and device sockets in one poller.
+///
+/// Descriptors are registered once, for edges; what is ready is remembered in the flow, so that a read
+/// that has to wait for credit needs no system call to be taken up again.
+struct SiteLoop: ~Copyable {
+  var peer: SessionSocket
+  var policy: SitePolicy
+  let limits: SiteLimits
+  let poller: Poller
+  let gather = Gather()
+  var pool: SlabPool
+  var flows = SlotTable<DeviceFlow>()
+  /// Flows with something to read from their device, in turn.
+  var readList = RingQueue<SlotID>(minimumCapacity: 64)
+  /// Flows with something to write to their device.
+  var writeList = RingQueue<SlotID>(minimumCapacity: 64)
+  var readLane = SlabLane()
+  var status = SessionStatus()
+  var diallingCount = 0
+  var endReason: String?
+  var endDeadline: Instant?
+  /// The next time that flows' deadlines are looked at.
+  var nextSweep: Instant
+  var now: Instant
+  let mailbox: Mailbox<SiteSession.Command>
+  let onFlow: @Sendable (SiteSession.FlowReport) -> Void
+
+  private static let connectionToken: UInt64 = .max
+  private static let mailboxToken: UInt64 = .max - 1
+
+  init(
+    socket: consuming SessionSocket, policy: SitePolicy, limits: SiteLimits, mailbox: Mailbox<SiteSession.Command>,
+    onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
+  ) throws(SystemError) {
+    let poller = try Poller()
+    try poller.add(socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
+    try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
+    self.peer = socket
+    self.policy = policy
+    self.limits = limits
+    self.poller = poller
+    self.mailbox = mailbox
+    self.onFlow = onFlow
+    pool = SlabPool(limit: limits.slabs)
+    now = Clock.now
+    nextSweep = now + .seconds(1)
+  }
+
+  /// Runs until the session ends.
+  mutating func run(surplus: [UInt8], publish: (SessionStatus) -> Void) -> SessionEnd {
+    do throws(SessionEnd) {
+      try peer.receive(surplus: surplus, pool: &pool, now: now)
+      try takeEvents()
+      while true {
+        try peer.flush(pool: &pool, now: now)
+        publishStatus(publish)
+        try wait()
+        try handleTime()
+        try readPeer()
+        writeDevices()
+        try readDevices()
+      }
+    } catch {
+      if let endReason { return .local(endReason) }
+      return error
+    }
+  }
+
+  /// Closes every device socket and gives the memory back. Streams that were open are reset towards the devices:
+  /// what was cut must not look finished.
+  mutating func close() {
+    for key in flows.ids {
+      guard var flow = flows.remove(key) else { continue }
+      if flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
+      flow.pending.removeAll(pool: &pool)
+    }
+    peer.close(pool: &pool)
+    pool.close(&readLane)
+  }
+
+  // MARK: Waiting
+
+  private mutating func wait() throws(SessionEnd) {
+    var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
+    deadline = Instant.earliest(deadline, endDeadline)
+    let hasWork = (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
+    let count: Int
+    do throws(SystemError) {
+      count = try poller.wait(timeout: timeout)
+    } catch {
+      throw .connection(error)
+    }
+    now = Clock.now
+    for index in 0..<count {
+      let event = poller.event(index)
+      switch event.token {
+      case Self.connectionToken:
+        if !event.readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { peer.isReadable = true }
+        if event.readiness.contains(.writable) { peer.becameWritable() }
+      case Self.mailboxToken: handleCommands()
+      default: deviceReady(SlotID(token: event.token), event.readiness)
+      }
+    }
+  }
+
+  private mutating func handleTime() throws(SessionEnd) {
+    do throws(SessionError) {
+      try peer.session.handleTimeout(now: now)
+    } catch {
+      throw .session(error)
+    }
+    if let endDeadline, now >= endDeadline { throw .local(endReason ?? "") }
+    if peer.session.isFinished { throw .finished(peer.session.peerGoodbye) }
+    guard now >= nextSweep else { return }
+    nextSweep = now + .seconds(1)
+    sweep()
+    if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
+  }
+
+  private mutating func handleCommands() {
+    for command in mailbox.receive() {
+      switch command {
+      case .end(let reason): end(reason)
+      case .replaceRules(let rules): policy.replaceRules(rules)
+      }
+    }
+  }
+
+  /// Cuts what is open, tells the peer, and leaves a moment for that to get out.
+  private mutating func end(_ reason: String) {
+    guard endReason == nil else { return }
+    endReason = reason
+    for key in flows.ids {
+      peer.session.reset(flows[key].id, .revoked, pool: &pool)
+      drop(key, reset: true)
+    }
+    peer.session.end(reason)
+    endDeadline = now + .milliseconds(500)
+  }
+
+  // MARK: The connection
+
+  private mutating func readPeer() throws(SessionEnd) {
+    var budget = limits.readBudget / (128 * 1024)
+    while peer.isReadable, budget > 0, !pool.isPressed {
+      budget -= 1
+      let more = try peer.read(pool: &pool, now: now)
+      try takeEvents()
+      writeDevices()
+      if !more { break }
+    }
+  }
+
+  private mutating func takeEvents() throws(SessionEnd) {
+    while let event = peer.session.nextEvent() {
+      switch event {
+      case .data(let id, let slice): queue(slice, for: key(of: id))
+      case .datagram(let id, let slice): sendDatagram(slice, for: key(of: id))
+      case .echo(let id, let slice): sendEcho(slice, for: key(of: id))
+      case .openRequested(let id): openFlow(id)
+      case .writable(let id):
+        let key = key(of: id)
+        guard flows.contains(key) else { continue }
+        flows[key].waitsForCredit = false
+        scheduleRead(key)
+      case .finished(let id):
+        let key = key(of: id)
+        guard flows.contains(key) else { continue }
+        flows[key].peerFinished = true
+        scheduleWrite(key)
+      case .reset(let id, _): drop(key(of: id), reset: true)
+      case .closed(let id): drain(key(of: id))
+      case .opened, .refused, .goingAway: break
+      case .ended: throw .finished(peer.session.peerGoodbye)
+      }
+    }
+  }
+
+  private func key(of id: StreamID) -> SlotID {
+    SlotID(token: peer.session.tag(of: id) ?? 0)
+  }
+
+  // MARK: Flows
+
+  /// Whether devices may be read: what they send has somewhere to go.
+  var canRead: Bool {
+    peer.isWritable && !pool.isPressed
+  }
+
+  /// Forgets a flow and closes its socket.
+  mutating func drop(_ key: SlotID, reset: Bool) {
+    guard var flow = flows.remove(key) else { return }
+    if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
+    if flow.phase == .dialling { diallingCount -= 1 }
+    if reset, flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
+    flow.pending.removeAll(pool: &pool)
+  }
+
+  private mutating func sweep() {
+    for key in flows.ids where now >= flows[key].deadline {
+      if flows[key].phase == .dialling {
+        refuse(key, Refusal(.timedOut))
+      } else if flows[key].transport != .tcp || flows[key].isDraining {
+        peer.session.reset(flows[key].id, .limit, pool: &pool)
+        drop(key, reset: false)
+      }
+    }
+  }
+
+  /// Both directions of the stream are finished; what waits for the device still goes there, for a while.
+  private mutating func drain(_ key: SlotID) {
+    guard flows.contains(key) else { return }
+    flows[key].isDraining = true
+    flows[key].deadline = now + limits.drainTimeout
+    scheduleWrite(key)
+  }
+
+  mutating func refuse(_ key: SlotID, _ refusal: Refusal) {
+    refuse(flows[key].id, refusal)
+    drop(key, reset: false)
+  }
+
+  mutating func refuse(_ id: StreamID, _ refusal: Refusal) {
+    status.refusals["\(refusal.reason)", default: 0] += 1
+    if let request = peer.session.request(of: id) {
+      onFlow(
+        SiteSession.FlowReport(
+          agent: request.agent, transport: request.transport, port: request.port, refusal: refusal))
+    }
+    peer.session.refuse(id, refusal, pool: &pool)
+  }
+
+  private mutating func publishStatus(_ publish: (SessionStatus) -> Void) {
+    guard now >= nextPublication else { return }
+    nextPublication = now + .milliseconds(200)
+    peer.session.describe(into: &status)
+    status.memoryInUse = pool.slabsInUse * pool.slabSize
+    publish(status)
+  }
+
+  private var nextPublication = Instant.zero
+}

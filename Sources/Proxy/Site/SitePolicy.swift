@@ -1,0 +1,93 @@
+import Control
+import Framing
+import Primitives
+
+/// An agent as the site knows it: the device's real address, and what may be reached of it.
+public struct SiteRule: Equatable, Sendable {
+  public var agent: String
+  /// One address, or a subnet.
+  public var device: IPPrefix
+  public var tcp: [PortRange]
+  public var udp: [PortRange]
+  public var echo: Bool
+
+  public init(
+    agent: String, device: IPPrefix, tcp: [PortRange], udp: [PortRange], echo: Bool
+  ) {
+    self.agent = agent
+    self.device = device
+    self.tcp = tcp
+    self.udp = udp
+    self.echo = echo
+  }
+
+  var isSubnet: Bool { device.length < device.address.bitWidth }
+}
+
+/// What one session may reach: the site's own agents and the grant, each alone enough to say no.
+public struct SitePolicy: Sendable {
+  private var rules: [String: SiteRule]
+  private let granted: Set<String>?
+  private let expires: Instant?
+  /// Addresses of the site's own interfaces: reached only where an agent names them.
+  private let own: Set<IPAddress>
+
+  /// - Parameters:
+  ///   - granted: agents that the grant names; `nil` for all of the site.
+  ///   - expires: when the grant ends.
+  public init(rules: [SiteRule], granted: Set<String>?, expires: Instant?, own: Set<IPAddress> = []) {
+    self.rules = Dictionary(rules.map { ($0.agent, $0) }, uniquingKeysWith: { first, _ in first })
+    self.granted = granted
+    self.expires = expires
+    self.own = own
+  }
+
+  /// Later requests are judged by these rules.
+  public mutating func replaceRules(_ rules: [SiteRule]) {
+    self.rules = Dictionary(rules.map { ($0.agent, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  public var deadline: Instant? { expires }
+
+  /// The device endpoint for a request, or who says no and why.
+  public func target(for request: OpenRequest, now: Instant) throws(Refusal) -> Endpoint {
+    if let expires, now >= expires { throw Refusal(.grantEnded) }
+    guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
+    guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
+    switch request.transport {
+    case .icmp:
+      guard rule.echo else { throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit ping") }
+    case .tcp, .udp:
+      let ranges = request.transport == .tcp ? rule.tcp : rule.udp
+      guard ranges.contains(where: { $0.contains(request.port) }) else {
+        throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.transport) \(request.port)")
+      }
+    }
+    let address = try address(of: rule, request)
+    return Endpoint(address, request.port)
+  }
+
+  private func address(of rule: SiteRule, _ request: OpenRequest) throws(Refusal) -> IPAddress {
+    guard rule.isSubnet else {
+      guard request.hostOffset == nil || request.hostOffset == 0 else {
+        throw Refusal(.addressNotPermitted, "agent \(rule.agent) is one device")
+      }
+      return rule.device.address
+    }
+    guard let offset = request.hostOffset, let address = rule.device.address(at: offset) else {
+      throw Refusal(.addressNotPermitted, "no such host in the subnet of agent \(rule.agent)")
+    }
+    // The subnet's own name and its broadcast address are no hosts (RFC 1122 section 3.2.1.3).
+    let isV4Edge = address.family == .v4 && rule.device.length < 31 && (offset == 0 || offset == rule.device.lastOffset)
+    guard !isV4Edge, !Self.isNeverDialled(address), !own.contains(address) else {
+      throw Refusal(.addressNotPermitted, "the site doesn't dial this host of agent \(rule.agent)")
+    }
+    return address
+  }
+
+  /// Never reached through a subnet: loopback, link-local, multicast, broadcast, the unspecified address.
+  static func isNeverDialled(_ address: IPAddress) -> Bool {
+    address.isLoopback || address.isLinkLocal || address.isMulticast || address.isBroadcast || address.isUnspecified
+      || address.isV4Mapped
+  }
+}

@@ -1,0 +1,83 @@
+import Framing
+import Kernel
+import Primitives
+import Synchronization
+
+/// A session on the site's side, on a thread of its own from the connection to the devices.
+///
+/// Thread-safe; ends by itself when the connection or the grant does.
+public final class SiteSession: Sendable {
+  enum Command: Sendable {
+    case end(String)
+    case replaceRules([SiteRule])
+  }
+
+  /// What is being asked for, for the log: an agent's name, the request and the answer.
+  public struct FlowReport: Sendable {
+    public let agent: String
+    public let transport: TransportProtocol
+    public let port: UInt16
+    /// `nil` when the flow was opened.
+    public let refusal: Refusal?
+  }
+
+  private let mailbox: Mailbox<Command>
+  private let shared = Mutex(SessionStatus())
+
+  /// Starts the session's thread.
+  ///
+  /// - Parameters:
+  ///   - socket: the raw connection after the end-to-end handshake.
+  ///   - surplus: bytes that came with the handshake's last message.
+  ///   - onFlow: called on the session's thread for every flow asked for.
+  ///   - onEnd: called once, on the session's thread, last.
+  public init(
+    socket: consuming OwnedDescriptor, secrets: RecordSecrets, surplus: [UInt8], policy: SitePolicy,
+    limits: SiteLimits = SiteLimits(), onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in },
+    onEnd: @escaping @Sendable (SessionEnd) -> Void
+  ) throws {
+    let mailbox = try Mailbox<Command>()
+    self.mailbox = mailbox
+    try Socket.setNoDelay(socket)
+    try Socket.setUnsentLimit(socket, bytes: 256 * 1024)
+    try socket.setNonblocking(true)
+    let session = try Session(role: .site, secrets: secrets, limits: limits.session, now: Clock.now)
+    let loop = try SiteLoop(
+      socket: SessionSocket(session: session, socket: socket), policy: policy, limits: limits, mailbox: mailbox,
+      onFlow: onFlow)
+    let parcel = Parcel(loop)
+    _ = try Thread(name: "site-session") { [self] in
+      guard var loop = parcel.open() else { return }
+      let end = loop.run(surplus: surplus) { status in self.shared.withLock { $0 = status } }
+      loop.close()
+      onEnd(end)
+    }
+  }
+
+  /// Ends the session in order; the peer is told why.
+  public func end(_ reason: String) {
+    mailbox.send(.end(reason))
+  }
+
+  /// The site's agents have changed: flows of agents that no longer permit them are cut.
+  public func replaceRules(_ rules: [SiteRule]) {
+    mailbox.send(.replaceRules(rules))
+  }
+
+  public var status: SessionStatus {
+    shared.withLock { $0 }
+  }
+}
+
+/// Carries a value that can't be copied into a thread's closure, once.
+public final class Parcel<Content: ~Copyable>: @unchecked Sendable {
+  private var content: Content?
+
+  public init(_ content: consuming Content) {
+    self.content = consume content
+  }
+
+  public func open() -> Content? {
+    content.take()
+  }
+}

@@ -1,0 +1,121 @@
+internal import CNetlink
+import Glibc
+import Primitives
+
+/// What changed in the host's network.
+public enum HostNetworkEvent: Hashable, Sendable {
+  /// A link is new, or something about it is.
+  case linkChanged(name: String, index: Int, isUp: Bool, mtu: Int)
+  case linkRemoved(name: String, index: Int)
+  case addressAdded(LinkAddress)
+  case addressRemoved(LinkAddress)
+  /// One or more routes came or went.
+  case routesChanged
+  /// Changes came faster than they were read, and some are lost: list links, addresses and routes anew.
+  case overrun
+}
+
+/// The messages of one rtnetlink datagram (RFC 3549, rtnetlink(7)). Nothing in them can trap.
+struct RouteMessages {
+  enum Message: Equatable {
+    case event(HostNetworkEvent)
+    case route
+    case other
+  }
+
+  /// Where the next message starts.
+  private var position = 0
+
+  private static let headerSize = 16
+  private static let linkHeaderSize = 16
+  private static let addressHeaderSize = 8
+
+  /// `nil` behind the last whole message.
+  mutating func next(in bytes: Span<UInt8>) -> Message? {
+    guard bytes.count - position >= Self.headerSize else { return nil }
+    let length = Int(bytes.native32(position))
+    guard length >= Self.headerSize, length <= bytes.count - position else { return nil }
+    let body = bytes.extracting((position + Self.headerSize)..<(position + length))
+    let type = Int(bytes.native16(position + 4))
+    // Messages start on multiples of 4 bytes (NLMSG_ALIGN).
+    position = min(bytes.count, position + (length + 3) & ~3)
+    switch type {
+    case RTM_NEWLINK, RTM_DELLINK: return Self.link(body, isRemoved: type == RTM_DELLINK)
+    case RTM_NEWADDR, RTM_DELADDR: return Self.address(body, isRemoved: type == RTM_DELADDR)
+    case RTM_NEWROUTE, RTM_DELROUTE: return .route
+    default: return .other
+    }
+  }
+
+  private static func link(_ body: Span<UInt8>, isRemoved: Bool) -> Message {
+    guard body.count >= linkHeaderSize else { return .other }
+    // A bridge port's own message (family AF_BRIDGE) says nothing about the link itself.
+    guard body[0] == UInt8(AF_UNSPEC) else { return .other }
+    let index = Int(Int32(bitPattern: body.native32(4)))
+    let isUp = body.native32(8) & 1 != 0
+    var name = ""
+    var mtu = 0
+    forEachAttribute(body, from: linkHeaderSize) { type, range in
+      switch type {
+      case 3: name = text(body, range)
+      case 4 where range.count >= 4: mtu = Int(body.native32(range.lowerBound))
+      default: break
+      }
+    }
+    guard !name.isEmpty else { return .other }
+    return .event(
+      isRemoved
+        ? .linkRemoved(name: name, index: index) : .linkChanged(name: name, index: index, isUp: isUp, mtu: mtu))
+  }
+
+  private static func address(_ body: Span<UInt8>, isRemoved: Bool) -> Message {
+    guard body.count >= addressHeaderSize else { return .other }
+    var address: IPAddress? = nil
+    var local: IPAddress? = nil
+    forEachAttribute(body, from: addressHeaderSize) { type, range in
+      switch type {
+      case 1: address = IPAddress(bytes: body.extracting(range))
+      // On a point-to-point link IFA_ADDRESS is the peer, and IFA_LOCAL the interface's own.
+      case 2: local = IPAddress(bytes: body.extracting(range))
+      default: break
+      }
+    }
+    guard let own = local ?? address, Int(body[1]) <= own.bitWidth else { return .other }
+    let found = LinkAddress(own, prefixLength: Int(body[1]), link: Int(body.native32(4)))
+    return .event(isRemoved ? .addressRemoved(found) : .addressAdded(found))
+  }
+
+  private static func forEachAttribute(_ body: Span<UInt8>, from start: Int, _ visit: (Int, Range<Int>) -> Void) {
+    var position = start
+    while body.count - position >= 4 {
+      let length = Int(body.native16(position))
+      guard length >= 4, length <= body.count - position else { return }
+      visit(Int(body.native16(position + 2)), (position + 4)..<(position + length))
+      position += (length + 3) & ~3
+    }
+  }
+
+  private static func text(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String {
+    var characters: [UInt8] = []
+    for index in range {
+      if bytes[index] == 0 { break }
+      characters.append(bytes[index])
+    }
+    return String(decoding: characters, as: UTF8.self)
+  }
+}
+
+extension Span where Element == UInt8 {
+  // Fields of netlink are in the machine's own order.
+
+  fileprivate func native16(_ offset: Int) -> UInt16 {
+    let value = UInt16(self[offset]) | UInt16(self[offset + 1]) << 8
+    return UInt16(littleEndian: value)
+  }
+
+  fileprivate func native32(_ offset: Int) -> UInt32 {
+    var value: UInt32 = 0
+    for index in 0..<4 { value |= UInt32(self[offset + index]) << UInt32(8 * index) }
+    return UInt32(littleEndian: value)
+  }
+}

@@ -1,0 +1,44 @@
+import Framing
+import Primitives
+import Testing
+
+@Suite struct OpenRequestTests {
+  @Test func survivesTheWire() throws {
+    let requests = [
+      OpenRequest(agent: "web", transport: .tcp, port: 443),
+      OpenRequest(agent: "Linie 1 – Kamera", transport: .udp, port: 0),
+      OpenRequest(agent: "net", transport: .icmp, port: 0, hostOffset: 77),
+      OpenRequest(agent: "net6", transport: .tcp, port: 80, hostOffset: .max),
+    ]
+    for request in requests {
+      #expect(try OpenRequest(parsing: request.bytes.span) == request)
+    }
+  }
+
+  @Test func everyTruncationIsRefused() {
+    let bytes = OpenRequest(agent: "plc", transport: .tcp, port: 502, hostOffset: 3).bytes
+    for count in 0..<bytes.count {
+      #expect(throws: FrameError.malformed(.open)) { try OpenRequest(parsing: bytes.span.extracting(0..<count)) }
+    }
+  }
+
+  @Test func refusalsSurviveAndLongTextsAreCut() throws {
+    for reason in Refusal.Reason.allCases {
+      let refusal = Refusal(reason, "because")
+      #expect(try Refusal(parsing: refusal.bytes.span) == refusal)
+    }
+    let long = Refusal(.siteError, String(repeating: "ä", count: 500))
+    #expect(try Refusal(parsing: long.bytes.span).text.utf8.count == 200)
+  }
+
+  @Test func randomBytesNeverTrap() {
+    var random = SeededRandom(seed: 1)
+    for _ in 0..<20_000 {
+      let bytes = (0..<Int(random.next() % 40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+      _ = try? OpenRequest(parsing: bytes.span)
+      _ = try? Refusal(parsing: bytes.span)
+      _ = try? FrameHeader(parsing: bytes.span)
+      _ = try? RecordHeader(parsing: bytes.span)
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import Primitives
+import Testing
+
+@testable import Proxy
+
+@Suite struct BackoffTests {
+  @Test func growsToItsLimitWithinItsBand() {
+    for seed in 0..<50 as Range<UInt64> {
+      var random = SeededRandom(seed: seed)
+      var backoff = Backoff()
+      var ceiling = Interval.seconds(1)
+      for _ in 0..<12 {
+        ceiling = min(ceiling * 2, .seconds(60))
+        let wait = backoff.next(using: &random)
+        #expect(wait >= max(.seconds(1), ceiling / 2) && wait <= ceiling)
+      }
+    }
+  }
+
+  @Test func startsOverAfterReset() {
+    var random = SeededRandom(seed: 1)
+    var backoff = Backoff()
+    for _ in 0..<8 { _ = backoff.next(using: &random) }
+    backoff.reset()
+    #expect(backoff.next(using: &random) <= .seconds(2))
+  }
+
+  @Test func spreadsThoseThatStartTogether() {
+    let waits = (0..<100 as Range<UInt64>).map { seed in
+      var random = SeededRandom(seed: seed)
+      var backoff = Backoff()
+      return backoff.next(using: &random).milliseconds / 100
+    }
+    #expect(Set(waits).count >= 9)
+  }
+
+  @Test func setsNonsenseRight() {
+    var random = SeededRandom(seed: 3)
+    var backoff = Backoff(shortest: .seconds(-5), longest: .zero)
+    #expect(backoff.next(using: &random) > .zero)
+    var huge = Backoff(shortest: .seconds(1), longest: Interval(nanoseconds: .max))
+    for _ in 0..<100 { #expect(huge.next(using: &random) >= .seconds(1)) }
+  }
+}
