@@ -12,7 +12,7 @@ public struct StackConfiguration: Sendable {
   public var maximumSuperSegment = 65_535 - 40 - 20
   /// Slices in one packet: each takes an entry of the gathered write.
   public var maximumSlices = 64
-  /// The largest receive window that is ever advertised; fixes the window scale. Credit beyond it is held back.
+  /// The largest receive window that is ever advertised; fixes the window scale. Credit beyond it opens later.
   public var maximumReceiveWindow = 4 << 20
   /// The receive credit of a flow before the first `setReceiveCredit`.
   public var initialReceiveCredit = 64 << 10
