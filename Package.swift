@@ -84,5 +84,11 @@ let package = Package(
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .executableTarget(
+      name: "AllocationCheck",
+      dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
+      path: "Tests/AllocationCheck", swiftSettings: settings),
+    tests("Scenarios", []),
   ]
 )
