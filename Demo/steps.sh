@@ -44,14 +44,14 @@ unreachable_without_tunnel() {
   [ "$connected" -eq 0 ]
 }
 
-# web_page SITE AGENT LETTER TEXT: the page at the agent's alias is the one of this very site.
+# web_page SITE AGENT FAMILY TEXT: the page at the agent's alias is the one of this very site.
 web_page() {
   local address body
-  address=$(alias_of "$1" "$2")
-  [ -n "$address" ] || { echo "$1 has no alias for $2"; return 1; }
+  address=$(alias_of "$1" "$2" "$3")
+  [ -n "$address" ] || { echo "$1 has no IPv$3 alias for $2"; return 1; }
   body=$(at pc curl --silent --show-error --max-time 10 --noproxy '*' "$(url "$address")") || { echo "$body"; return 1; }
   echo "$(url "$address") answers \"${body% "$marker"}\" (${#body} bytes)"
-  [ "$body" = "$3 $marker" ]
+  [ "$body" = "$4 $marker" ]
 }
 
 modbus_poll() {
@@ -75,11 +75,11 @@ dns_query() {
   [ "$note" = "\"site-$2 $marker\"" ] && [ "$name" = 192.0.2.77 ]
 }
 
-# ping_agent SITE AGENT: five echoes that carry the marker, all of them answered with the same bytes.
+# ping_agent SITE AGENT FAMILY: five echoes that carry the marker, all of them answered with the same bytes.
 ping_agent() {
   local address seen
-  address=$(alias_of "$1" "$2")
-  [ -n "$address" ] || { echo "$1 has no alias for $2"; return 1; }
+  address=$(alias_of "$1" "$2" "$3")
+  [ -n "$address" ] || { echo "$1 has no IPv$3 alias for $2"; return 1; }
   seen=$(at pc ping -n -c 5 -i 0.2 -W 2 -s 200 -p "$(printf %s "$marker" | od -An -tx1 | tr -d ' \n')" "$address") ||
     { echo "$seen"; return 1; }
   echo "$address: $(grep -E 'packets transmitted' <<<"$seen"), $(tail -n 1 <<<"$seen")"
