@@ -84,5 +84,7 @@ let package = Package(
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests(
+      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
   ]
 )
