@@ -83,5 +83,11 @@ let package = Package(
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests(
+      "GateManagerTests",
+      [
+        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
   ]
 )
