@@ -86,5 +86,10 @@ let package = Package(
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
     tests(
       "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+      "GateManagerTests",
+      [
+        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
   ]
 )
