@@ -90,5 +90,12 @@ let package = Package(
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
     tests("Scenarios", []),
+    tests(
+      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+      "GateManagerTests",
+      [
+        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
   ]
 )

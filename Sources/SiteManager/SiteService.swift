@@ -1,7 +1,6 @@
 import Control
 import Crypto
 import Framing
-import Glibc
 import Kernel
 import Logging
 import Primitives
@@ -63,7 +62,7 @@ final class SiteService: Sendable {
     running?.stop()
     // Sessions say goodbye on their own threads.
     for _ in 0..<20 where !state.withLock({ $0.meetings.isEmpty }) {
-      _ = usleep(50_000)
+      Thread.sleep(.milliseconds(50))
     }
   }
 

@@ -1,0 +1,104 @@
+import ArgumentParser
+import Glibc
+import Kernel
+import Logging
+import Primitives
+import Service
+
+extension LogFormat: ExpressibleByArgument {}
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Runs the service until SIGINT or SIGTERM.",
+    discussion: "The log goes to standard error. Port 443 needs root or CAP_NET_BIND_SERVICE.")
+
+  @OptionGroup var location: DirectoryOption
+
+  @Option(help: "Address and port to listen on: 0.0.0.0:443, [::]:443 (IPv4 as well), 203.0.113.1:443.")
+  var listen = "[::]:443"
+
+  @Option(help: "Hours that a session may last.")
+  var grantHours = 8
+
+  @Option(help: "Threads that relay; each session has one.")
+  var relayThreads = 2
+
+  @Option(help: "Log as lines of text or as JSON objects: text or json.")
+  var logFormat = LogFormat.text
+
+  @Option(help: "The least level that is logged: trace, debug, info, notice, warning, error or critical.")
+  var logLevel = Logger.Level.info
+
+  func validate() throws {
+    guard Endpoint(text: listen) != nil else {
+      throw ValidationError("--listen takes ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
+    }
+    guard (1...720).contains(grantHours) else { throw ValidationError("--grant-hours takes 1 to 720") }
+    guard (1...64).contains(relayThreads) else { throw ValidationError("--relay-threads takes 1 to 64") }
+  }
+
+  func run() throws {
+    guard let endpoint = Endpoint(text: listen) else { return }
+    try reporting {
+      let signals: ShutdownSignals
+      do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
+      logFormat.install(level: logLevel)
+      let logger = Logger(label: "gatemanager")
+      raiseDescriptorLimit()
+      let service = try start(endpoint, logger)
+      let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in
+        guard request.command == "status" else {
+          return .failure("unknownCommand", "this gatemanager doesn't know `\(request.command)`")
+        }
+        return service.status().map { .success($0) } ?? .failure("busy", "the service doesn't answer")
+      }
+      logger.notice("listening", metadata: ["address": "\(service.endpoint)"])
+      let signal = signals.wait()
+      logger.notice("stopping", metadata: ["signal": "\(signal)"])
+      management.stop()
+      service.stop()
+    }
+  }
+
+  private func start(_ endpoint: Endpoint, _ logger: Logger) throws -> GateService {
+    do {
+      return try GateService(
+        directory: location.gate,
+        options: FrontOptions(listen: endpoint, grantHours: grantHours, relayThreads: relayThreads), logger: logger)
+    } catch let error as SystemError {
+      switch error.code {
+      case EACCES:
+        throw fail("\(error): run it as root, give it CAP_NET_BIND_SERVICE, or choose another port", .notPermitted)
+      case EADDRINUSE:
+        throw fail("\(error): another program listens there; stop it or choose another port", .unavailable)
+      default: throw fail("\(error)", .system)
+      }
+    }
+  }
+
+  /// Two descriptors a session, and two for each pipe: the usual 1024 are few.
+  private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = min(limit.rlim_max, 1 << 20)
+    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  }
+}
+
+extension Endpoint {
+  /// Reads `1.2.3.4:443` or `[::1]:443`.
+  init?(text: String) {
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+    var host = text[..<colon]
+    if host.hasPrefix("["), host.hasSuffix("]") {
+      host = host.dropFirst().dropLast()
+      guard host.contains(":") else { return nil }
+    } else if host.contains(":") {
+      return nil
+    }
+    guard let address = IPAddress(String(host)) else { return nil }
+    self.init(address, port)
+  }
+}

@@ -1,0 +1,186 @@
+import Control
+import Crypto
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Service
+
+/// What other threads tell the front.
+enum FrontCommand: Sendable {
+  case access(AccessWorker.Event)
+  case relayEnded(SessionID, RelayEnd)
+  case status(Mailbox<StatusReport>)
+  case stop
+}
+
+/// How the service is run.
+struct FrontOptions: Sendable {
+  var listen: Endpoint
+  /// Hours that a grant holds.
+  var grantHours = 8
+  /// 0: one for each core but one.
+  var relayThreads = 1
+}
+
+/// The one thread that owns the open port and all TLS connections behind it. Nothing on it blocks.
+///
+/// In files of their own: moving bytes (`FrontTransport`), control messages (`FrontControl`), sessions and data
+/// connections (`FrontSessions`).
+final class Front {
+  static let listenerToken = UInt64.max
+  static let mailboxToken = UInt64.max - 1
+  /// How often deadlines are looked at: they are all of seconds.
+  static let tick = Interval.milliseconds(500)
+
+  let options: FrontOptions
+  let keys: GateDirectory.Keys
+  let context: TLSContext
+  let relay: SpliceRelay
+  let worker: AccessWorker
+  let mailbox: Mailbox<FrontCommand>
+  let logger: Logger
+  let started = Clock.unixSeconds
+  let poller: Poller
+  let listener: OwnedDescriptor
+
+  var connections = SlotMap<Connection>(limit: GateLimits.connections)
+  var strangers = 0
+  var membership: Membership
+  var registry = Registry()
+  var sessions = SessionTable()
+  var tickets = TicketStore()
+  var throttle = LoginThrottle()
+  /// Connections whose request is with the worker, and what a failure is held against.
+  var pending: [SlotID: [String]] = [:]
+  var refusals: [Refusal: UInt64] = [:]
+  /// Read once a turn of the loop.
+  var now = Clock.now
+  private var nextTick = Clock.now
+  /// Out of descriptors: don't accept until the next tick.
+  private var isListening = true
+
+  init(
+    options: FrontOptions, keys: GateDirectory.Keys, membership: Membership, listener: consuming OwnedDescriptor,
+    mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, logger: Logger
+  ) throws {
+    self.options = options
+    self.keys = keys
+    self.membership = membership
+    self.mailbox = mailbox
+    self.relay = relay
+    self.worker = worker
+    self.logger = logger
+    context = try TLSContext(
+      .server, credentials: keys.server.credentials, peer: .requested,
+      alpn: [ControlProtocol.alpn, ControlProtocol.dataALPN])
+    poller = try Poller()
+    self.listener = consume listener
+    try poller.add(self.listener.rawValue, token: Self.listenerToken, for: .readable)
+    try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
+  }
+
+  /// Runs until told to stop.
+  func run() {
+    while true {
+      let count = (try? poller.wait(timeout: max(.zero, nextTick - Clock.now))) ?? 0
+      now = Clock.now
+      for index in 0..<count {
+        let event = poller.event(index)
+        switch event.token {
+        case Self.listenerToken: accept()
+        case Self.mailboxToken:
+          guard obey() else { return stop() }
+        default:
+          let id = SlotID(token: event.token)
+          if connections.contains(id) { serve(id) }
+        }
+      }
+      if now >= nextTick {
+        nextTick = now + Self.tick
+        handleTimeouts()
+      }
+    }
+  }
+
+  // MARK: The port
+
+  private func accept() {
+    // A bound, so that a flood of connections doesn't starve those that are there.
+    for _ in 0..<64 {
+      let socket: OwnedDescriptor
+      do throws(SystemError) {
+        guard let accepted = try Socket.accept(from: listener) else { return }
+        socket = accepted
+      } catch {
+        // Out of descriptors or memory. Level-triggered, the poller would report it again at once.
+        logger.error("accept failed", metadata: ["error": "\(error)"])
+        listen(false)
+        return
+      }
+      let peer = Socket.peerEndpoint(socket)
+      guard strangers < GateLimits.strangers, !connections.isFull else {
+        count(.tooManyConnections)
+        continue
+      }
+      open(socket, peer)
+    }
+  }
+
+  private func open(_ socket: consuming OwnedDescriptor, _ peer: Endpoint?) {
+    do {
+      try Socket.setNoDelay(socket)
+      try Socket.setKeepalive(socket, idle: 20, interval: 5, probes: 4)
+      try Socket.setUserTimeout(socket, milliseconds: 30_000)
+      let connection = try Connection(socket, peer: peer, context: context, now: now)
+      guard let id = connections.insert(connection) else { return }
+      strangers += 1
+      try poller.add(connection.rawSocket, token: id.token, for: .readable)
+    } catch {
+      logger.error(
+        "a connection can't be served", metadata: ["address": "\(peer.map { "\($0)" } ?? "?")", "error": "\(error)"])
+    }
+  }
+
+  private func listen(_ on: Bool) {
+    guard on != isListening else { return }
+    isListening = on
+    try? poller.modify(listener.rawValue, token: Self.listenerToken, for: on ? .readable : [])
+  }
+
+  // MARK: Commands and time
+
+  /// False when told to stop.
+  private func obey() -> Bool {
+    for command in mailbox.receive() {
+      switch command {
+      case .access(let event): take(event)
+      case .relayEnded(let session, let end): relayEnded(session, end)
+      case .status(let reply): reply.send(report())
+      case .stop: return false
+      }
+    }
+    return true
+  }
+
+  private func handleTimeouts() {
+    listen(true)
+    tickets.sweep(now: now)
+    endOverdueSessions()
+    strangers = 0
+    for id in connections.ids where connections.contains(id) {
+      let connection = connections[id]
+      if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
+      if connections.contains(id), connections[id].isStranger { strangers += 1 }
+    }
+  }
+
+  private func stop() {
+    for id in sessions.ids(where: { _ in true }) { endSession(id, .stopping) }
+    for id in connections.ids { close(id, .stopping) }
+  }
+
+  func count(_ reason: Refusal) {
+    refusals[reason, default: 0] &+= 1
+  }
+}

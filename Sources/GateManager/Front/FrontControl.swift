@@ -1,0 +1,188 @@
+import Control
+import Kernel
+import Logging
+import Primitives
+import Service
+
+/// What control peers ask for.
+extension Front {
+  func perform(_ actions: [ControlPeer.Action], _ id: SlotID, _ connection: Connection) {
+    for action in actions {
+      guard connections.contains(id), !connection.isClosing else { return }
+      switch action {
+      case .send(let envelope): enqueue(envelope, id)
+      case .online(let identity): arrived(id, identity, connection)
+      case .enroll(let body, let request):
+        ask(id, connection, request, keys: ["host:\(connection.host)"]) {
+          .enroll(body, connection: id, request: request)
+        }
+      case .login(let body, let request):
+        let name = String(body.user.prefix(64))
+        ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
+          .login(body, connection: id, request: request)
+        }
+      case .agents(let agents, _): announced(agents, id, connection)
+      case .list(let request): list(id, request)
+      case .connect(let body, let request): connect(body, request, id, connection)
+      case .cancel(let ending): cancel(ending, id, connection)
+      case .close(let reason):
+        count(reason)
+        logger.info(
+          "control connection refused",
+          metadata: [
+            "address": "\(connection.address)", "reason": "\(reason.text)",
+            "name": "\(connection.identity?.name ?? "")",
+          ])
+        closeSoon(id, reason)
+      }
+    }
+  }
+
+  // MARK: Enrolment and login
+
+  /// Hands a request to the worker, unless there are too many or the asker has to wait.
+  private func ask(
+    _ id: SlotID, _ connection: Connection, _ request: UInt64?, keys: [String], _ job: () -> AccessWorker.Job
+  ) {
+    if let wait = throttle.wait(for: keys, now: now) {
+      count(.throttled)
+      let seconds = Int(wait.milliseconds / 1000) + 1
+      return enqueue(
+        ControlPeer.failure(
+          .tooManyAttempts, "too many failed tries: wait \(seconds) s", request, retryAfter: seconds), id)
+    }
+    guard pending.count < GateLimits.pendingRequests, pending[id] == nil else {
+      count(.busy)
+      return enqueue(ControlPeer.failure(.busy, "too many requests wait: try again", request, retryAfter: 2), id)
+    }
+    pending[id] = keys
+    worker.send(job())
+  }
+
+  func take(_ event: AccessWorker.Event) {
+    switch event {
+    case .membership(let membership): replace(membership)
+    case .answered(let outcome, let id, let request):
+      // The connection may have gone: a failed try counts all the same.
+      let keys = pending.removeValue(forKey: id) ?? []
+      let address = connections.contains(id) ? connections[id].address : ""
+      switch outcome {
+      case .granted(let answer, let key, let identity):
+        throttle.succeeded(keys)
+        var changed = membership
+        changed.add(key, identity)
+        replace(changed)
+        logger.notice(
+          identity.role == .siteManager ? "site enrolled" : "user logged in",
+          metadata: ["name": "\(identity.name)", "key": "\(key)", "address": "\(address)"])
+        send(answer, to: id, request: request)
+      case .refused(let reason, let failure):
+        count(reason)
+        if reason == .badCredentials || reason == .badCode { throttle.failed(keys, now: now) }
+        logger.warning("request refused", metadata: ["reason": "\(reason.text)", "address": "\(address)"])
+        send(.failure(failure), to: id, request: request)
+      }
+    }
+  }
+
+  /// Ends what rests on keys that aren't registered any more.
+  private func replace(_ new: Membership) {
+    guard new != membership else { return }
+    membership = new
+    for session in sessions.ids(where: { new.identities[$0.clientKey] == nil || new.siteKeys[$0.site] != $0.siteKey }) {
+      endSession(session, .membershipEnded)
+    }
+    for id in connections.ids where connections.contains(id) {
+      let connection = connections[id]
+      guard let identity = connection.identity, let key = connection.keyHash else { continue }
+      let current = new.identities[key]
+      if current?.role != identity.role || current?.name != identity.name { turnAway(id, .membershipEnded) }
+    }
+  }
+
+  // MARK: Coming and going
+
+  private func arrived(_ id: SlotID, _ identity: PeerIdentity, _ connection: Connection) {
+    guard let key = connection.keyHash else { return }
+    let unix = Clock.unixSeconds
+    switch identity {
+    case .site(let name):
+      let site = Registry.OnlineSite(connection: id, key: key, address: connection.address, since: unix, agents: nil)
+      // The newer connection wins: the older may be one that died without a word.
+      if let old = registry.add(site, name: name), old != id { turnAway(old, .fenced) }
+      logger.notice("site online", metadata: ["site": "\(name)", "address": "\(connection.address)"])
+    case .user(let name, let pc):
+      registry.add(
+        Registry.OnlineUser(name: name, pc: pc, address: connection.address, key: key, since: unix), on: id)
+      logger.notice(
+        "user connected", metadata: ["user": "\(name)", "pc": "\(pc)", "address": "\(connection.address)"])
+    }
+  }
+
+  func left(_ id: SlotID, _ identity: PeerIdentity, _ connection: Connection, _ reason: Refusal) {
+    registry.remove(id, identity)
+    switch identity {
+    case .site(let name):
+      guard reason != .fenced else { return }
+      logger.notice("site offline", metadata: ["site": "\(name)", "reason": "\(reason.text)"])
+    case .user(let name, let pc):
+      for session in sessions.ids(where: { $0.owner == id }) { endSession(session, .disconnected) }
+      logger.notice("user left", metadata: ["user": "\(name)", "pc": "\(pc)", "reason": "\(reason.text)"])
+    }
+  }
+
+  // MARK: Sites and agents
+
+  private func announced(_ agents: [AgentDescription], _ id: SlotID, _ connection: Connection) {
+    guard case .site(let name) = connection.identity else { return }
+    registry.announce(agents, by: name, on: id)
+    logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
+  }
+
+  private func list(_ id: SlotID, _ request: UInt64?) {
+    var summaries = registry.summaries(membership)
+    var envelope = ControlEnvelope(.sites(summaries), request: request)
+    // More than fits a message: then without what is known about the agents.
+    if (try? envelope.encoded()) == nil {
+      for index in summaries.indices { summaries[index].agents = [] }
+      envelope = ControlEnvelope(.sites(summaries), request: request)
+    }
+    if (try? envelope.encoded()) == nil {
+      envelope = ControlPeer.failure(.internalError, "there are too many sites to list", request)
+    }
+    enqueue(envelope, id)
+  }
+
+  // MARK: Status
+
+  func report() -> StatusReport {
+    let totals = relay.figures
+    let sites = registry.summaries(membership).map { summary in
+      let online = registry.sites[summary.name]
+      return StatusReport.Site(
+        name: summary.name, online: summary.online, since: online?.since, address: online?.address,
+        key: "\(summary.keyHash)", agents: summary.agents)
+    }
+    let users = registry.users.map { id, user in
+      StatusReport.User(
+        name: user.name, pc: user.pc, address: user.address, since: user.since,
+        sessions: sessions.ids { $0.owner == id }.count)
+    }
+    let running = sessions.all.values.map { session in
+      StatusReport.Session(
+        id: "\(session.id)", user: session.user, pc: session.pc, site: session.site,
+        stage: session.stage == .relayed ? "relayed" : "meeting", agents: session.agents, reason: session.reason,
+        since: session.created, until: session.notAfter, bytesFromLink: session.meter?.bytes(from: .first) ?? 0,
+        bytesFromSite: session.meter?.bytes(from: .second) ?? 0, splices: session.meter?.splices ?? 0)
+    }
+    return StatusReport(
+      gate: keys.gate, listen: Socket.localEndpoint(listener).map { "\($0)" } ?? "\(options.listen)", since: started,
+      now: Clock.unixSeconds, key: "\(keys.server.keyHash)", connections: connections.count, sites: sites,
+      users: users.sorted { ($0.name, $0.since) < ($1.name, $1.since) },
+      sessions: running.sorted { $0.since < $1.since },
+      relay: StatusReport.Relay(
+        threads: relay.threadCount, active: totals.active, started: totals.started, bytes: totals.bytes,
+        splices: totals.splices),
+      refusals: Dictionary(uniqueKeysWithValues: refusals.map { ($0.key.rawValue, $0.value) }))
+  }
+}

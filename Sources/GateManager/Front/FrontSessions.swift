@@ -1,0 +1,205 @@
+import Control
+import Crypto
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Service
+
+/// Sessions: from the wish to connect, over the meeting of two data connections, to the relay and its end.
+extension Front {
+  func connect(
+    _ body: ControlMessage.Connect, _ request: UInt64?, _ id: SlotID, _ connection: Connection
+  ) {
+    guard case .user(let user, let pc) = connection.identity, let clientKey = connection.keyHash else { return }
+    func refuse(_ reason: Refusal, _ code: FailureCode, _ message: String) {
+      count(reason)
+      logger.warning(
+        "connect refused", metadata: ["user": "\(user)", "site": "\(body.site)", "reason": "\(reason.text)"])
+      enqueue(ControlPeer.failure(code, message, request), id)
+    }
+    let agents: [AgentDescription]
+    switch registry.choose(body.site, body.agents, membership: membership) {
+    case .refused(let reason, let code, let message): return refuse(reason, code, message)
+    case .agents(let chosen): agents = chosen
+    }
+    guard !agents.isEmpty else { return refuse(.unknownAgent, .notPermitted, "the site has no agent for you") }
+    guard let site = registry.sites[body.site], let siteKey = membership.siteKeys[body.site] else { return }
+    guard sessions.count(of: user) < GateLimits.sessionsPerUser, sessions.count < GateLimits.sessions else {
+      return refuse(.tooManySessions, .busy, "you have too many sessions: end one first")
+    }
+    do {
+      let session = GateSession(
+        id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
+        siteKey: siteKey, agents: agents.map(\.name),
+        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: Clock.unixSeconds,
+        notAfter: Clock.unixSeconds + Int64(options.grantHours) * 3600, deadline: now + GateLimits.meetingTime)
+      // The agents by name, so that one that the site adds later isn't granted unseen.
+      let grant = try Grant(
+        session: session.id, gate: keys.gate, site: body.site, siteKey: siteKey, user: user, pc: pc,
+        clientKey: clientKey, agents: .named(session.agents), notBefore: session.created, notAfter: session.notAfter,
+        reason: session.reason
+      ).signed(with: keys.grantKey)
+      let linkTicket = try tickets.issue(.linkManager, session: session.id, keyHash: clientKey, now: now)
+      let siteTicket = try tickets.issue(.siteManager, session: session.id, keyHash: siteKey, now: now)
+      guard sessions.insert(session) else { return refuse(.tooManySessions, .busy, "too many sessions") }
+      logger.notice("session opened", metadata: metadata(session))
+      send(.dial(.init(id: session.id, ticket: siteTicket, grant: grant)), to: site.connection)
+      enqueue(
+        ControlEnvelope(
+          .session(.init(id: session.id, ticket: linkTicket, grant: grant, siteKey: siteKey, agents: agents)),
+          request: request), id)
+    } catch {
+      logger.error("a session can't be made", metadata: ["user": "\(user)", "error": "\(error)"])
+      refuse(.busy, .internalError, "the GateManager can't make a session now")
+    }
+  }
+
+  // MARK: Data connections
+
+  func perform(_ action: DataPeer.Action, _ id: SlotID, _ connection: Connection) {
+    switch action {
+    case .redeem(let ticket): redeem(ticket, id, connection)
+    case .leave: break
+    case .raw: becomeRaw(id, connection)
+    case .close(let reason):
+      if reason == .noPeer {
+        enqueue(ControlPeer.failure(.siteOffline, "the other end didn't come", nil), id)
+      }
+      count(reason)
+      logger.info(
+        "data connection ended",
+        metadata: [
+          "address": "\(connection.address)", "reason": "\(reason.text)",
+          "session": "\(connection.session.map { "\($0)" } ?? "")",
+        ])
+      guard reason == .noPeer else { return close(id, reason) }
+      closeSoon(id, reason)
+      flush(id)
+    }
+  }
+
+  private func redeem(_ ticket: Ticket, _ id: SlotID, _ connection: Connection) {
+    guard let key = connection.keyHash, let role = membership.identities[key]?.role, connection.decoder.buffered == 0,
+      let session = try? tickets.redeem(ticket, as: role, keyHash: key, now: now),
+      let ends = sessions.attach(id, as: role, to: session)
+    else {
+      count(.badTicket)
+      logger.warning("ticket refused", metadata: ["address": "\(connection.address)"])
+      enqueue(ControlPeer.failure(.notPermitted, "the ticket isn't good", nil), id)
+      return closeSoon(id, .badTicket)
+    }
+    connection.session = session
+    if case .data(var peer) = connection.kind {
+      peer.redeemed(now: now)
+      connection.kind = .data(peer)
+    }
+    logger.info(
+      "end arrived",
+      metadata: ["session": "\(session)", "role": "\(role.rawValue)", "address": "\(connection.address)"])
+    guard ends.count == 2 else { return }
+    for end in ends where connections.contains(end) { meet(end, connections[end]) }
+  }
+
+  /// Says `attached` and close_notify; what follows from this end is raw.
+  private func meet(_ id: SlotID, _ connection: Connection) {
+    guard case .data(var peer) = connection.kind else { return }
+    let action = peer.meet(now: now)
+    connection.kind = .data(peer)
+    guard action == .leave else { return perform(action, id, connection) }
+    enqueue(ControlEnvelope(.attached), id)
+    connection.wantsCloseNotify = true
+    flush(id)
+  }
+
+  /// One end has left TLS. Its socket isn't read from until the other end has, too.
+  private func becomeRaw(_ id: SlotID, _ connection: Connection) {
+    try? poller.remove(connection.rawSocket)
+    guard let session = connection.session.flatMap({ sessions[$0] }), let link = session.link,
+      let site = session.siteEnd, connections.contains(link), connections.contains(site)
+    else { return close(id, .switchFailed) }
+    let (first, second) = (connections[link], connections[site])
+    guard case .data(let one) = first.kind, case .data(let other) = second.kind, one.isRaw, other.isRaw else { return }
+    guard let firstSocket = first.socket.take() else { return }
+    guard let secondSocket = second.socket.take() else { return }
+    connections.remove(link)
+    connections.remove(site)
+    guard let meter = relay.add(session.id, first: firstSocket, second: secondSocket) else {
+      return endSession(session.id, .stopping)
+    }
+    sessions.relayed(session.id, meter)
+    logger.notice("session relayed", metadata: metadata(session))
+  }
+
+  /// A data connection ended before its switch.
+  func dataConnectionEnded(_ id: SessionID, _ reason: Refusal) {
+    guard let session = sessions[id], session.stage == .meeting else { return }
+    endSession(id, reason)
+  }
+
+  // MARK: Ends
+
+  /// Cuts a session and tells both control connections.
+  func endSession(_ id: SessionID, _ reason: Refusal) {
+    guard let session = forget(id) else { return }
+    logger.notice("session ended", metadata: metadata(session, reason: reason.text))
+    if session.stage == .relayed { relay.cancel(id) }
+    let ending = ControlMessage.Ending(id: id, reason: reason.text)
+    tell(session, .revoke(ending))
+  }
+
+  func relayEnded(_ id: SessionID, _ end: RelayEnd) {
+    guard let session = forget(id) else { return }
+    logger.notice("session ended", metadata: metadata(session, reason: "\(end)"))
+    tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: "\(end)")))
+  }
+
+  /// An end says that it won't come, or has left.
+  func cancel(_ ending: ControlMessage.Ending, _ id: SlotID, _ connection: Connection) {
+    guard let session = sessions[ending.id], let identity = connection.identity else { return }
+    switch identity {
+    case .user: guard session.owner == id else { return }
+    case .site(let name): guard session.site == name else { return }
+    }
+    guard forget(ending.id) != nil else { return }
+    let reason = String(ending.reason.escaped.prefix(GateLimits.reasonBytes))
+    logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
+    if session.stage == .relayed { relay.cancel(ending.id) }
+    tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
+  }
+
+  func endOverdueSessions() {
+    for (id, isExpired) in sessions.overdue(now: now, unixSeconds: Clock.unixSeconds) {
+      endSession(id, isExpired ? .sessionEnded : .noPeer)
+    }
+  }
+
+  /// Takes a session out, with its tickets and the data connections that wait for it.
+  private func forget(_ id: SessionID) -> GateSession? {
+    guard let session = sessions.remove(id) else { return nil }
+    tickets.revoke(id)
+    for end in session.ends where connections.contains(end) && connections[end].session == id {
+      connections[end].session = nil
+      // What failed with a message of its own is closing already.
+      if !connections[end].isClosing { close(end, .sessionEnded) }
+    }
+    return session
+  }
+
+  private func tell(_ session: GateSession, _ message: ControlMessage) {
+    send(message, to: session.owner)
+    if let site = registry.sites[session.site], site.key == session.siteKey { send(message, to: site.connection) }
+  }
+
+  private func metadata(_ session: GateSession, reason: String? = nil) -> Logger.Metadata {
+    var metadata: Logger.Metadata = [
+      "session": "\(session.id)", "user": "\(session.user)", "pc": "\(session.pc)", "site": "\(session.site)",
+    ]
+    if let reason { metadata["reason"] = "\(reason)" }
+    if let meter = session.meter {
+      metadata["fromLink"] = "\(meter.bytes(from: .first))"
+      metadata["fromSite"] = "\(meter.bytes(from: .second))"
+    }
+    return metadata
+  }
+}

@@ -1,0 +1,75 @@
+import Control
+import Crypto
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Synchronization
+
+/// A running GateManager: the front, its worker and the relay.
+final class GateService: Sendable {
+  /// Where it listens; the port that was given if 0 was asked for.
+  let endpoint: Endpoint
+  private let mailbox: Mailbox<FrontCommand>
+  private let relay: SpliceRelay
+  private let worker: AccessWorker
+  private let thread: Kernel.Thread
+  private let isStopped = Mutex(false)
+
+  init(directory: GateDirectory, options: FrontOptions, logger: Logger) throws {
+    let keys = try directory.loadKeys()
+    let (membership, problems) = directory.loadMembership()
+    for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
+    let listener = try Socket.listen(on: options.listen)
+    endpoint = Socket.localEndpoint(listener) ?? options.listen
+    let mailbox = try Mailbox<FrontCommand>()
+    let relay = try SpliceRelay(threads: options.relayThreads) { mailbox.send(.relayEnded($0, $1)) }
+    let worker = try AccessWorker(directory: directory, keys: keys, known: membership, logger: logger) {
+      mailbox.send(.access($0))
+    }
+    self.mailbox = mailbox
+    self.relay = relay
+    self.worker = worker
+    let front = try FrontBox(
+      Front(
+        options: options, keys: keys, membership: membership, listener: listener, mailbox: mailbox, relay: relay,
+        worker: worker, logger: logger))
+    thread = try Kernel.Thread(name: "front") { front.front.run() }
+  }
+
+  /// `nil` if the front doesn't answer within some seconds.
+  func status() -> StatusReport? {
+    guard let reply = try? Mailbox<StatusReport>(), let poller = try? Poller(),
+      (try? poller.add(reply.descriptor, token: 0, for: .readable)) != nil
+    else { return nil }
+    mailbox.send(.status(reply))
+    _ = try? poller.wait(timeout: .seconds(5))
+    return reply.receive().first
+  }
+
+  /// Ends all sessions and connections, tells the peers, and waits for the threads.
+  func stop() {
+    let first = isStopped.withLock { stopped in
+      defer { stopped = true }
+      return !stopped
+    }
+    guard first else { return }
+    mailbox.send(.stop)
+    thread.join()
+    relay.stop()
+    worker.stop()
+  }
+
+  deinit {
+    stop()
+  }
+}
+
+/// Carries the front from the thread that made it, so that a failure is that one's, to the only one that runs it.
+private final class FrontBox: @unchecked Sendable {
+  let front: Front
+
+  init(_ front: Front) {
+    self.front = front
+  }
+}

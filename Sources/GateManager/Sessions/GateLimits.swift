@@ -1,0 +1,44 @@
+import Primitives
+
+/// Every bound of the service, in one place. Each stands between one peer and the service of all others.
+enum GateLimits {
+  /// Open connections, of all kinds, before their switch to raw. A TLS connection costs some 50 KiB.
+  static let connections = 8192
+  /// Connections that haven't finished their TLS handshake or said who they are: what a stranger can hold.
+  static let strangers = 512
+  static let handshakeTime = Interval.seconds(10)
+  /// From the end of the handshake to `hello`, or to the ticket.
+  static let firstMessageTime = Interval.seconds(10)
+  /// A connection without identity is there for one enrolment or login.
+  static let anonymousTime = Interval.seconds(60)
+  /// From the first end's ticket to the second's.
+  static let meetingTime = Interval.seconds(30)
+  /// From `attached` to close_notify of both ends.
+  static let switchTime = Interval.seconds(10)
+  static let pingInterval = Interval.seconds(20)
+  /// Silence after which a peer is given up: two pings that went unanswered.
+  static let deadInterval = Interval.seconds(45)
+
+  /// Messages of one peer: a second, and at once after silence.
+  static let messageRate: Int64 = 20
+  static let messageBurst: Int64 = 100
+  /// Bytes of one peer: a second, and at once. A list of agents may have 256 KiB.
+  static let byteRate: Int64 = 256 << 10
+  static let byteBurst: Int64 = 1 << 20
+  /// Bytes that wait for a peer that doesn't read.
+  static let outputBytes = 2 << 20
+
+  static let sessions = 4096
+  static let sessionsPerUser = 32
+  static let reasonBytes = 256
+  /// Logins and enrolments that wait for the worker; each takes some 100 ms of it.
+  static let pendingRequests = 32
+  /// Tries of one connection.
+  static let triesPerConnection = 5
+  /// PCs that one user may be logged in from; the oldest is forgotten.
+  static let pcsPerUser = 16
+  /// Bytes of a record's file.
+  static let recordBytes = 256 << 10
+  /// Records of one kind.
+  static let records = 10_000
+}

@@ -1,0 +1,47 @@
+/// Why a connection or a request was turned away or ended: one counter each.
+enum Refusal: String, Hashable, Sendable, CaseIterable {
+  case tooManyConnections, handshakeFailed, handshakeTimeout, wrongProtocol
+  case noHello, incompatible, wrongRole, notRegistered, malformed, tooFast, tooManyTries, idleStranger, silent
+  case slowReader, fenced, membershipEnded, disconnected, stopping
+  case badCredentials, badCode, throttled, busy
+  case unknownSite, siteOffline, unknownAgent, tooManySessions
+  case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded
+
+  /// What is said to those whose connection ends.
+  var text: String {
+    switch self {
+    case .tooManyConnections: "too many connections"
+    case .handshakeFailed: "the TLS handshake failed"
+    case .handshakeTimeout: "the TLS handshake took too long"
+    case .wrongProtocol: "no protocol in common"
+    case .noHello: "no hello came"
+    case .incompatible: "an incompatible version"
+    case .wrongRole: "the key is registered for another role"
+    case .notRegistered: "the key isn't registered"
+    case .malformed: "a malformed message"
+    case .tooFast: "messages came too fast"
+    case .tooManyTries: "too many tries"
+    case .idleStranger: "neither enrolled nor logged in"
+    case .silent: "no sign of life"
+    case .slowReader: "it reads too slowly"
+    case .fenced: "a newer connection of the same site took its place"
+    case .membershipEnded: "its key is no longer registered"
+    case .disconnected: "the peer left"
+    case .stopping: "the service stops"
+    case .badCredentials: "wrong user or password"
+    case .badCode: "unknown, used or expired enrolment code"
+    case .throttled: "too many failed tries"
+    case .busy: "too much to do"
+    case .unknownSite: "no such site"
+    case .siteOffline: "the site isn't connected"
+    case .unknownAgent: "no such agent"
+    case .tooManySessions: "too many sessions"
+    case .noCertificate: "no client certificate"
+    case .badTicket: "a ticket that isn't good"
+    case .noTicket: "no ticket came"
+    case .noPeer: "the other end didn't come"
+    case .switchFailed: "the switch to raw failed"
+    case .sessionEnded: "the session ended"
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import Control
+import Crypto
+import Primitives
+import Proxy
+
+/// One session: a user's PC, a site, and how far they are on their way to each other.
+struct GateSession: Sendable {
+  enum Stage: Sendable, Equatable { case meeting, relayed }
+
+  let id: SessionID
+  let user, pc, site: String
+  /// The LinkManager's control connection, which it lives and dies with.
+  let owner: SlotID
+  let clientKey, siteKey: KeyHash
+  let agents: [String]
+  let reason: String?
+  /// Seconds since 1970.
+  let created, notAfter: Int64
+  /// Until when both ends have to be there.
+  var deadline: Instant?
+  var stage = Stage.meeting
+  /// The data connections that are there.
+  var link, siteEnd: SlotID?
+  var meter: RelayMeter?
+
+  subscript(role: Role) -> SlotID? {
+    get { role == .linkManager ? link : siteEnd }
+    set {
+      if role == .linkManager { link = newValue } else { siteEnd = newValue }
+    }
+  }
+
+  var ends: [SlotID] { [link, siteEnd].compactMap { $0 } }
+}
+
+/// All sessions under way.
+struct SessionTable {
+  private(set) var all: [SessionID: GateSession] = [:]
+  private var counts: [String: Int] = [:]
+
+  var count: Int { all.count }
+
+  func count(of user: String) -> Int { counts[user] ?? 0 }
+
+  subscript(id: SessionID) -> GateSession? { all[id] }
+
+  /// False when there are too many.
+  mutating func insert(_ session: GateSession) -> Bool {
+    guard all.count < GateLimits.sessions, count(of: session.user) < GateLimits.sessionsPerUser,
+      all[session.id] == nil
+    else { return false }
+    all[session.id] = session
+    counts[session.user, default: 0] += 1
+    return true
+  }
+
+  /// An end has come. Gives both once the second one has; `nil` for a session or an end that is unknown or taken.
+  mutating func attach(_ connection: SlotID, as role: Role, to id: SessionID) -> [SlotID]? {
+    guard var session = all[id], session.stage == .meeting, session[role] == nil else { return nil }
+    session[role] = connection
+    all[id] = session
+    return session.ends
+  }
+
+  mutating func relayed(_ id: SessionID, _ meter: RelayMeter) {
+    all[id]?.stage = .relayed
+    all[id]?.deadline = nil
+    all[id]?.meter = meter
+  }
+
+  mutating func remove(_ id: SessionID) -> GateSession? {
+    guard let session = all.removeValue(forKey: id) else { return nil }
+    let left = (counts[session.user] ?? 1) - 1
+    counts[session.user] = left > 0 ? left : nil
+    return session
+  }
+
+  /// Those that nobody came for in time, and those whose grant is over.
+  func overdue(now: Instant, unixSeconds: Int64) -> [(id: SessionID, isExpired: Bool)] {
+    all.values.compactMap { session in
+      if unixSeconds > session.notAfter { return (session.id, true) }
+      if let deadline = session.deadline, now >= deadline { return (session.id, false) }
+      return nil
+    }
+  }
+
+  func ids(where matches: (GateSession) -> Bool) -> [SessionID] {
+    all.values.filter(matches).map(\.id)
+  }
+}

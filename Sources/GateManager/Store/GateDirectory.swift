@@ -1,0 +1,97 @@
+import Control
+import Crypto
+import FoundationEssentials
+import Glibc
+import Kernel
+
+/// The state of a GateManager on disk.
+///
+///     gate.json                 its name
+///     ca.key ca.pem             issues the certificates below and those of sites and users
+///     server.key server.pem     outer TLS: the key that sites and users pin
+///     grant.key                 signs grants; sites get the public half at enrolment
+///     users/NAME.json sites/NAME.json
+struct GateDirectory: Sendable {
+  let path: String
+  let users: RecordFolder<UserRecord>
+  let sites: RecordFolder<SiteRecord>
+
+  init(_ path: String) {
+    self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    users = RecordFolder(directory: self.path)
+    sites = RecordFolder(directory: self.path)
+  }
+
+  private struct Settings: Codable {
+    var name: String
+  }
+
+  /// What the service works with.
+  struct Keys: Sendable {
+    let gate: String
+    let authority: Identity
+    let server: Identity
+    let grantKey: PrivateKey
+  }
+
+  /// Makes keys and certificates. Nothing that is there already is replaced.
+  func create(name: String) throws(StoreError) -> KeyHash {
+    guard AgentDescription.isValidName(name) else { throw .invalidName(name) }
+    for folder in [path, users.path, sites.path] {
+      guard unsafe mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+        throw .failed(
+          CryptoError("mkdir", .system(errno), reason: unsafe "\(folder): \(String(cString: strerror(errno)))"))
+      }
+    }
+    guard unsafe access(file("ca.key"), F_OK) != 0 else { throw .alreadyInitialized(path) }
+    do throws(CryptoError) {
+      let now = Clock.unixSeconds
+      let authority = try Identity.create(
+        CertificateProfile(commonName: "\(name.prefix(50)) CA", usage: .authority, now: now),
+        keyPath: file("ca.key"), certificatePath: file("ca.pem"))
+      let key = try PrivateKey.generate()
+      let profile = CertificateProfile(
+        commonName: name, organizationalUnit: "GateManager", usage: .server([.dns(name)]), now: now)
+      let certificate = try authority.certificate.issue(profile, for: key.publicKey, key: authority.key)
+      try Identity(key: key, certificate: certificate).write(
+        keyPath: file("server.key"), certificatePath: file("server.pem"))
+      try PrivateKey.generate().write(to: file("grant.key"))
+      // Last: its being there says that all else is.
+      let settings = try? JSONEncoder().encode(Settings(name: name))
+      try AtomicFile.write(
+        Array(settings ?? Data()) + [0x0A], to: file("gate.json"), permissions: 0o600, replacing: true)
+      return key.keyHash
+    } catch {
+      throw .failed(error)
+    }
+  }
+
+  func loadKeys() throws(StoreError) -> Keys {
+    let settings: [UInt8]
+    do throws(CryptoError) {
+      settings = try AtomicFile.read(file("gate.json"), limit: 64 << 10)
+    } catch {
+      throw error.kind == .system(ENOENT) ? .notInitialized(path) : .failed(error)
+    }
+    guard let parsed = try? JSONDecoder().decode(Settings.self, from: Data(settings)) else {
+      throw .malformed(path: file("gate.json"), reason: "is no JSON object with a member `name`")
+    }
+    do throws(CryptoError) {
+      let authority = try Identity.load(keyPath: file("ca.key"), certificatePath: file("ca.pem"))
+      let server = try Identity.load(keyPath: file("server.key"), certificatePath: file("server.pem"))
+      return Keys(
+        gate: parsed.name, authority: authority,
+        server: try Identity(key: server.key, certificate: server.certificate, chain: [authority.certificate]),
+        grantKey: try PrivateKey(contentsOf: file("grant.key")))
+    } catch {
+      throw .failed(error)
+    }
+  }
+
+  func loadMembership() -> (Membership, problems: [StoreError]) {
+    let (users, sites) = (users.loadAll(), sites.loadAll())
+    return (Membership(users: users.entries, sites: sites.entries), users.problems + sites.problems)
+  }
+
+  private func file(_ name: String) -> String { "\(path)/\(name)" }
+}

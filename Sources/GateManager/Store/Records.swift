@@ -1,0 +1,65 @@
+import Control
+import Crypto
+
+/// What is kept under a name, in a file of its own.
+protocol Record: Codable, Sendable {
+  /// The directory's name, and the word for messages.
+  static var folder: String { get }
+  static var word: String { get }
+  var name: String { get }
+}
+
+/// `users/NAME.json`.
+struct UserRecord: Record, Hashable {
+  static let folder = "users"
+  static let word = "user"
+
+  /// A LinkManager that the user has logged in from.
+  struct PC: Codable, Hashable, Sendable {
+    var key: KeyHash
+    var name: String
+    /// Seconds since 1970.
+    var since: Int64
+  }
+
+  var name: String
+  /// The text form of `PasswordHash`.
+  var password: String
+  /// Seconds since 1970.
+  var created: Int64
+  var pcs: [PC] = []
+}
+
+/// `sites/NAME.json`.
+struct SiteRecord: Record, Hashable {
+  static let folder = "sites"
+  static let word = "site"
+
+  /// A code that is out. Gone once it was used.
+  struct Enrolment: Codable, Hashable, Sendable {
+    /// Hexadecimal digits of `EnrolmentCode.hash`.
+    var secretHash: String
+    /// Seconds since 1970.
+    var expires: Int64
+  }
+
+  var name: String
+  /// Seconds since 1970.
+  var created: Int64
+  var enrolment: Enrolment?
+  /// `nil` until a SiteManager has enrolled.
+  var key: KeyHash?
+  var enrolled: Int64?
+}
+
+/// Names of users and sites.
+enum RecordName {
+  static let rule = "1 to 64 of a-z, 0-9, `.`, `_` and `-`, with a letter or digit first"
+
+  /// Such a name is safe as a file's name too: it can't be `.`, `..` or hold a slash.
+  static func isValid(_ name: String) -> Bool {
+    let isAlphanumeric = { (byte: UInt8) in (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
+    return (1...64).contains(name.utf8.count) && name.utf8.first.map(isAlphanumeric) == true
+      && name.utf8.allSatisfy { isAlphanumeric($0) || $0 == 0x2E || $0 == 0x5F || $0 == 0x2D }
+  }
+}

@@ -1,0 +1,43 @@
+import Crypto
+import Glibc
+import Service
+
+/// Why the directory can't be used.
+enum StoreError: Error, Hashable, CustomStringConvertible {
+  case notInitialized(String)
+  case alreadyInitialized(String)
+  case invalidName(String)
+  case exists(String, String)
+  case unknown(String, String)
+  case malformed(path: String, reason: String)
+  case failed(CryptoError)
+
+  var description: String {
+    switch self {
+    case .notInitialized(let path):
+      "\(path) holds no GateManager: make one with `gatemanager init --directory \(path) --name NAME`"
+    case .alreadyInitialized(let path):
+      "\(path) holds a GateManager already. Its keys are what all sites and users trust, so they are not made anew: "
+        + "choose another --directory, or remove this one by hand"
+    case .invalidName(let name): "`\(name.escaped)` is no name: \(RecordName.rule)"
+    case .exists(let word, let name): "there is a \(word) `\(name)` already"
+    case .unknown(let word, let name): "there is no \(word) `\(name.escaped)`"
+    case .malformed(let path, let reason): "\(path): \(reason.escaped)"
+    case .failed(let error): "\(error)"
+    }
+  }
+
+  var exitCode: ExitCode {
+    switch self {
+    case .notInitialized, .malformed: .configuration
+    case .alreadyInitialized: .cannotCreate
+    case .invalidName, .exists, .unknown: .data
+    case .failed(let error):
+      switch error.kind {
+      case .system(EACCES), .system(EPERM): .notPermitted
+      case .system: .system
+      default: .software
+      }
+    }
+  }
+}
