@@ -84,18 +84,19 @@ let package = Package(
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests(
+      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests(
+      "GateManagerTests",
+      [
+        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
     tests("Scenarios", []),
-    tests(
-      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
-      "GateManagerTests",
-      [
-        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
-        .product(name: "Logging", package: "swift-log"),
-      ]),
   ]
 )
