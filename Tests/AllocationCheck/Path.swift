@@ -76,7 +76,9 @@ struct Path: ~Copyable {
 
   private mutating func feedApplication() {
     guard let flow = applicationFlow, siteStream != nil else { return }
-    while applicationUnacknowledged + Self.chunk <= Self.sendBuffer, let region = pool.reserve(Self.chunk, in: &applicationLane) {
+    while applicationUnacknowledged + Self.chunk <= Self.sendBuffer,
+      let region = pool.reserve(Self.chunk, in: &applicationLane)
+    {
       applicationUnacknowledged += Self.chunk
       let slice = pool.commit(region, count: Self.chunk, in: &applicationLane)
       application.send(flow, slice, pool: &pool, now: now)
@@ -183,14 +185,16 @@ struct Path: ~Copyable {
     while link.hasOutput {
       try link.fill(&linkOutput, limit: Self.sealAhead, pool: &pool, now: now)
       while let target = linkOutput.isEmpty ? nil : site.readTarget(pool: &pool) {
-        try site.received(fill(target, from: &linkOutput), in: target, pool: &pool, now: now)
+        let count = Self.fill(target, from: &linkOutput, pool: &pool)
+        try site.received(count, in: target, pool: &pool, now: now)
         takeSiteEvents()
       }
     }
     while site.hasOutput {
       try site.fill(&siteOutput, limit: Self.sealAhead, pool: &pool, now: now)
       while let target = siteOutput.isEmpty ? nil : link.readTarget(pool: &pool) {
-        try link.received(fill(target, from: &siteOutput), in: target, pool: &pool, now: now)
+        let count = Self.fill(target, from: &siteOutput, pool: &pool)
+        try link.received(count, in: target, pool: &pool, now: now)
         takeLinkEvents()
       }
       // What was opened leaves for the application while it is warm.
@@ -199,10 +203,12 @@ struct Path: ~Copyable {
   }
 
   /// Copies sealed bytes to where the other end reads them, as two sockets would.
-  private mutating func fill(_ target: RecordReader.Target, from output: inout SliceQueue) -> Int {
-    let count = Self.copy(&output, to: target.first, pool: &pool)
+  private static func fill(
+    _ target: RecordReader.Target, from output: inout SliceQueue, pool: inout SlabPool
+  ) -> Int {
+    let count = copy(&output, to: target.first, pool: &pool)
     guard count == target.first.count, let second = target.second else { return count }
-    return count + Self.copy(&output, to: second, pool: &pool)
+    return count + copy(&output, to: second, pool: &pool)
   }
 
   private static func copy(_ output: inout SliceQueue, to region: Slice, pool: inout SlabPool) -> Int {

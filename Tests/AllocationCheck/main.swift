@@ -26,13 +26,17 @@ func run(_ path: inout Path, until segments: UInt64) throws -> Int {
   return turns
 }
 
-allocation_counter_trap(CommandLine.arguments.contains("trap") ? 1 : 0)
+allocation_counter_start()
 var path = try Path()
 try path.open()
 _ = try run(&path, until: warmUp)
+// Setting up allocates: a count of zero would mean that nothing is counted at all.
+let warmUpAllocations = allocation_counter_stop()
+guard warmUpAllocations > 0 else { fail("the counter doesn't count") }
 let before = path.adapter.counters
 let (deliveredUp, deliveredDown) = path.delivered
 
+allocation_counter_trap(CommandLine.arguments.contains("trap") ? 1 : 0)
 allocation_counter_start()
 let turns = try run(&path, until: warmUp + counted)
 let allocations = allocation_counter_stop()
@@ -46,6 +50,7 @@ guard bytesUp > 0, bytesDown > 0 else { fail("nothing was delivered") }
 print(
   """
   {"segments": \(min(up, down)), "segmentsUp": \(up), "segmentsDown": \(down), "bytesUp": \(bytesUp), \
-  "bytesDown": \(bytesDown), "turns": \(turns), "allocations": \(allocations)}
+  "bytesDown": \(bytesDown), "turns": \(turns), "warmUpAllocations": \(warmUpAllocations), \
+  "allocations": \(allocations)}
   """)
 exit(allocations == 0 ? 0 : 1)
