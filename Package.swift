@@ -58,24 +58,31 @@ let package = Package(
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
     core("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
     core("Control", ["Crypto", "Primitives"]),
-    core("Adapter", ["Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
+    core("Adapter", ["Crypto", "Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
     .target(
       name: "Service",
       dependencies: [
-        "Control", "Kernel", "Primitives",
+        "Proxy", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: settings),
 
     host("GateManager", ["Proxy", "Crypto"]),
-    host("SiteManager", ["Proxy", "Framing", "Crypto"]),
+    host("SiteManager", ["Tun", "Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
+    tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
     tests("PacketTests", ["Packet", "Primitives"]),
+    tests("StackTests", ["Stack", "Packet", "Primitives"]),
+    tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
+    tests(
+      "ServiceTests",
+      ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
   ]
 )

@@ -30,8 +30,8 @@ public struct SignedGrant: Hashable, Sendable {
     guard grant.siteKey == site else { throw .wrongSite }
     guard grant.clientKey == clientKey else { throw .wrongClient }
     guard grant.session == session else { throw .wrongSession }
-    guard now &+ skew >= grant.notBefore else { throw .notYetValid(from: grant.notBefore) }
-    guard now &- skew <= grant.notAfter else { throw .expired(at: grant.notAfter) }
+    guard grant.notBefore <= Self.saturating(now, skew) else { throw .notYetValid(from: grant.notBefore) }
+    guard Self.saturating(now, -skew) <= grant.notAfter else { throw .expired(at: grant.notAfter) }
     return grant
   }
 
@@ -42,6 +42,11 @@ public struct SignedGrant: Hashable, Sendable {
     guard form.version == Grant.version else { throw .unsupportedVersion(form.version) }
     if let claim = form.critical?.first { throw .unsupportedClaim(claim) }
     return try Self.read(bytes)
+  }
+
+  private static func saturating(_ time: Int64, _ difference: Int64) -> Int64 {
+    let (sum, overflow) = time.addingReportingOverflow(difference)
+    return overflow ? (difference < 0 ? .min : .max) : sum
   }
 
   /// What has to be understood before the rest is read. This version knows no critical claim.

@@ -27,24 +27,12 @@ public enum AEAD {
   @unsafe public mutating func begin(
     _ nonce: AEADNonce, additionalData: UnsafeRawPointer, count: Int
   ) throws(CryptoError) {
-    var words = nonce.words
-    let started = unsafe withUnsafePointer(to: &words) { words in
-      unsafe EVP_EncryptInit_ex2(
-        context.pointer, nil, nil, UnsafeRawPointer(words).assumingMemoryBound(to: UInt8.self), nil)
-    }
-    try check("seal", started)
-    var moved: Int32 = 0
-    let bytes = unsafe additionalData.assumingMemoryBound(to: UInt8.self)
-    try check("seal", unsafe EVP_EncryptUpdate(context.pointer, nil, &moved, bytes, Int32(truncatingIfNeeded: count)))
+    try unsafe context.begin("seal", nonce, additionalData, count)
   }
 
   /// Encrypts `count` bytes where they lie, as the next piece of the record.
   @unsafe public mutating func update(_ bytes: UnsafeMutableRawPointer, count: Int) throws(CryptoError) {
-    guard count > 0 else { return }
-    var moved: Int32 = 0
-    let bytes = unsafe bytes.assumingMemoryBound(to: UInt8.self)
-    try check(
-      "seal", unsafe EVP_EncryptUpdate(context.pointer, bytes, &moved, bytes, Int32(truncatingIfNeeded: count)))
+    try unsafe context.update("seal", bytes, bytes, count)
   }
 
   /// Ends the record and writes its tag, 16 bytes.
@@ -72,24 +60,12 @@ public enum AEAD {
   @unsafe public mutating func begin(
     _ nonce: AEADNonce, additionalData: UnsafeRawPointer, count: Int
   ) throws(CryptoError) {
-    var words = nonce.words
-    let started = unsafe withUnsafePointer(to: &words) { words in
-      unsafe EVP_DecryptInit_ex2(
-        context.pointer, nil, nil, UnsafeRawPointer(words).assumingMemoryBound(to: UInt8.self), nil)
-    }
-    try check("open", started)
-    var moved: Int32 = 0
-    let bytes = unsafe additionalData.assumingMemoryBound(to: UInt8.self)
-    try check("open", unsafe EVP_DecryptUpdate(context.pointer, nil, &moved, bytes, Int32(truncatingIfNeeded: count)))
+    try unsafe context.begin("open", nonce, additionalData, count)
   }
 
   /// Decrypts `count` bytes where they lie, as the next piece of the record.
   @unsafe public mutating func update(_ bytes: UnsafeMutableRawPointer, count: Int) throws(CryptoError) {
-    guard count > 0 else { return }
-    var moved: Int32 = 0
-    let bytes = unsafe bytes.assumingMemoryBound(to: UInt8.self)
-    try check(
-      "open", unsafe EVP_DecryptUpdate(context.pointer, bytes, &moved, bytes, Int32(truncatingIfNeeded: count)))
+    try unsafe context.update("open", bytes, bytes, count)
   }
 
   /// Ends the record. Throws an error of kind `.authentication` unless the 16 bytes at `tag` are the record's.
@@ -103,8 +79,8 @@ public enum AEAD {
   }
 }
 
-/// Owns an EVP_CIPHER_CTX that was keyed once.
-@safe private struct CipherContext: ~Copyable, @unchecked Sendable {
+/// Owns an EVP_CIPHER_CTX that was keyed once, for one direction.
+@safe struct CipherContext: ~Copyable, @unchecked Sendable {
   let pointer: OpaquePointer
 
   private init(owning pointer: OpaquePointer) {
@@ -126,5 +102,29 @@ public enum AEAD {
 
   deinit {
     unsafe EVP_CIPHER_CTX_free(pointer)
+  }
+
+  borrowing func begin(
+    _ operation: String, _ nonce: AEADNonce, _ additionalData: UnsafeRawPointer, _ count: Int
+  ) throws(CryptoError) {
+    var words = nonce.words
+    let started = unsafe withUnsafeBytes(of: &words) { words in
+      // Without cipher and key, and with -1 for the direction, only the nonce changes: no fetch, no key schedule.
+      unsafe EVP_CipherInit_ex2(pointer, nil, nil, words.bindMemory(to: UInt8.self).baseAddress, -1, nil)
+    }
+    try check(operation, started)
+    try unsafe update(operation, nil, additionalData, count)
+  }
+
+  /// Without `output`, `input` is additional data.
+  borrowing func update(
+    _ operation: String, _ output: UnsafeMutableRawPointer?, _ input: UnsafeRawPointer, _ count: Int
+  ) throws(CryptoError) {
+    guard count > 0 else { return }
+    guard let size = Int32(exactly: count) else { throw CryptoError(operation, .misuse, reason: "size") }
+    var moved: Int32 = 0
+    let result = unsafe EVP_CipherUpdate(
+      pointer, output?.assumingMemoryBound(to: UInt8.self), &moved, input.assumingMemoryBound(to: UInt8.self), size)
+    try check(operation, result)
   }
 }

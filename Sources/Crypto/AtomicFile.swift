@@ -62,11 +62,27 @@ public enum AtomicFile {
     return bytes
   }
 
+  /// Makes a directory and those above it that are missing. One that is there already is left as it is.
+  /// - Parameter permissions: the mode of the last one; the others get 0755.
+  public static func makeDirectory(_ path: String, permissions: UInt32 = 0o700) throws(CryptoError) {
+    guard unsafe mkdir(path, mode_t(permissions)) != 0, errno != EEXIST else { return }
+    guard errno == ENOENT, let parent = parent(of: path) else { throw failure("mkdir", path) }
+    try makeDirectory(parent, permissions: 0o755)
+    guard unsafe mkdir(path, mode_t(permissions)) == 0 || errno == EEXIST else { throw failure("mkdir", path) }
+  }
+
+  /// The path of the directory that `path` is in; `nil` for one without a slash before its last part.
+  private static func parent(of path: String) -> String? {
+    var rest = path[...]
+    while rest.last == "/" { rest.removeLast() }
+    while let last = rest.last, last != "/" { rest.removeLast() }
+    while rest.last == "/" { rest.removeLast() }
+    return rest.isEmpty ? nil : String(rest)
+  }
+
   /// Makes the name itself survive a power cut. That a file system can't is no reason to fail.
   private static func syncDirectory(of path: String) {
-    var directory = path[...]
-    while let last = directory.popLast(), last != "/" {}
-    let name = directory.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : String(directory)
+    let name = parent(of: path) ?? (path.hasPrefix("/") ? "/" : ".")
     let descriptor = unsafe open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)

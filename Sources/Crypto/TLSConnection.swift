@@ -27,6 +27,7 @@ internal import COpenSSL
 
   private let handle: TLSHandle
   private let isOverMemory: Bool
+  private var closeNotifySent = false
 
   private var ssl: OpaquePointer { unsafe handle.pointer }
 
@@ -92,10 +93,14 @@ internal import COpenSSL
   /// Sends close_notify: the end of this side's data. `.done` once it is sent, whether or not the peer's has come;
   /// reading goes on until `.closedByPeer`.
   public mutating func shutdown() throws(TLSError) -> Progress {
-    if unsafe SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN != 0, unsafe SSL_want(ssl) != SSL_WRITING { return .done }
+    // Once it is sent, SSL_shutdown(3) would read on, and throw away the peer's data.
+    if closeNotifySent { return .done }
     let result = unsafe prepared { unsafe SSL_shutdown($0) }
     // 0: sent, the peer's is still to come. 1: both are through.
-    if result.value >= 0 { return .done }
+    if result.value >= 0 {
+      closeNotifySent = true
+      return .done
+    }
     switch result.kind {
     case SSL_ERROR_WANT_READ: return .wantsRead
     case SSL_ERROR_WANT_WRITE: return .wantsWrite
@@ -227,7 +232,7 @@ internal import COpenSSL
 }
 
 /// Owns an SSL, and keeps the context whose memory its callbacks read.
-@safe private struct TLSHandle: ~Copyable {
+@safe struct TLSHandle: ~Copyable {
   let pointer: OpaquePointer
   private let context: TLSContext
 

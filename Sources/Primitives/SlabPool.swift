@@ -68,6 +68,9 @@ public struct SlabLane: Sendable {
   /// The most slabs that were ever in use at once.
   public private(set) var peakSlabsInUse = 0
 
+  /// Slabs that hold cells: counted in `slabsInUse`, and kept for good.
+  public var cellSlabs: Int { cellsMade / cellsPerSlab }
+
   private let cellsPerSlab: Int
   private var freeCells: [UInt32] = []
   private var cellsMade = 0
@@ -213,6 +216,20 @@ public struct SlabLane: Sendable {
       }
     }
     return slice
+  }
+
+  /// A slice that holds a copy of another one, so that the original's slab can be let go.
+  public mutating func copy(_ slice: Slice, in lane: inout SlabLane) -> Slice? {
+    guard let region = reserve(slice.count, in: &lane) else { return nil }
+    let copy = commit(region, count: slice.count, in: &lane)
+    copyBytes(of: slice, to: copy)
+    return copy
+  }
+
+  /// Overwrites `target` with the bytes of `source`, which must be as many.
+  public mutating func copyBytes(of source: Slice, to target: Slice) {
+    precondition(source.count == target.count, "slices of different sizes")
+    unsafe pointer(to: target).copyMemory(from: pointer(to: source), byteCount: source.count)
   }
 
   /// The slice's bytes as an array. Allocates.

@@ -65,9 +65,9 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
   /// Reads or changes an element where it lies. The identifier must be valid: check with `contains`
   /// where it came from outside.
   @inlinable public subscript(id: SlotID) -> Element {
-    get {
+    _read {
       precondition(contains(id), "stale slot")
-      return slots[Int(id.index)].element!
+      yield slots[Int(id.index)].element!
     }
     _modify {
       precondition(contains(id), "stale slot")
@@ -84,6 +84,12 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     free.append(id.index)
     size -= 1
     return element
+  }
+
+  /// The identifier of the element in a slot; `nil` if there is none.
+  @inlinable public func id(at index: UInt32) -> SlotID? {
+    guard Int(index) < slots.count, slots[Int(index)].element != nil else { return nil }
+    return SlotID(index: index, generation: slots[Int(index)].generation)
   }
 
   /// The identifiers of all elements, in slot order. Allocates: not for the packet path.

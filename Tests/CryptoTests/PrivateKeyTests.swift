@@ -50,6 +50,18 @@ import Testing
     #expect(throws: CryptoError.self) { try AtomicFile.read(path, limit: 10) }
   }
 
+  @Test func directoriesAreMadeWithTheirParents() throws {
+    let base = "/tmp/crypto-tests-\(Hex.encode(try Random.bytes(8)))"
+    let path = base + "/a/b/"
+    defer { for directory in [path, base + "/a", base] { unsafe rmdir(directory) } }
+    try AtomicFile.makeDirectory(path)
+    try AtomicFile.makeDirectory(path)
+    var status = stat()
+    #expect(unsafe stat(path, &status) == 0)
+    #expect(status.st_mode & 0o777 == 0o700)
+    #expect(throws: CryptoError.self) { try AtomicFile.makeDirectory("/proc/none/x") }
+  }
+
   @Test func keyHashesHaveAText() throws {
     let hash = try PrivateKey.generate().keyHash
     #expect(KeyHash(hash.description) == hash)

@@ -25,7 +25,7 @@ public struct SessionStatus: Sendable {
 
 extension Session {
   /// Fills in what the session itself knows.
-  func describe(into status: inout SessionStatus) {
+  public func describe(into status: inout SessionStatus) {
     status.counters = counters
     status.recordsSealed = recordsSealed
     status.recordsOpened = recordsOpened

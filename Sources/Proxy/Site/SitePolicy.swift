@@ -1,3 +1,4 @@
+import Control
 import Framing
 import Primitives
 
@@ -6,12 +7,12 @@ public struct SiteRule: Equatable, Sendable {
   public var agent: String
   /// One address, or a subnet.
   public var device: IPPrefix
-  public var tcp: [ClosedRange<UInt16>]
-  public var udp: [ClosedRange<UInt16>]
+  public var tcp: [PortRange]
+  public var udp: [PortRange]
   public var echo: Bool
 
   public init(
-    agent: String, device: IPPrefix, tcp: [ClosedRange<UInt16>], udp: [ClosedRange<UInt16>], echo: Bool
+    agent: String, device: IPPrefix, tcp: [PortRange], udp: [PortRange], echo: Bool
   ) {
     self.agent = agent
     self.device = device

@@ -70,14 +70,14 @@ public final class SiteSession: Sendable {
 }
 
 /// Carries a value that can't be copied into a thread's closure, once.
-final class Parcel<Content: ~Copyable>: @unchecked Sendable {
+public final class Parcel<Content: ~Copyable>: @unchecked Sendable {
   private var content: Content?
 
-  init(_ content: consuming Content) {
+  public init(_ content: consuming Content) {
     self.content = consume content
   }
 
-  func open() -> Content? {
+  public func open() -> Content? {
     content.take()
   }
 }

@@ -14,7 +14,11 @@ public struct MemoryDevice: ~Copyable, Sendable, PacketDevice {
 
     init(capacity: Int, packetLimit: Int) throws(TunError) {
       queue = Mutex(PacketQueue(capacity: capacity, packetLimit: packetLimit))
-      do throws(SystemError) { wakeup = try Wakeup() } catch { throw TunError(error) }
+      wakeup = try Self.makeWakeup()
+    }
+
+    private static func makeWakeup() throws(TunError) -> Wakeup {
+      do throws(SystemError) { return try Wakeup() } catch { throw TunError(error) }
     }
   }
 
@@ -28,8 +32,9 @@ public struct MemoryDevice: ~Copyable, Sendable, PacketDevice {
   ///   - capacity: bytes that may wait in each direction.
   ///   - packetLimit: packets that may wait in each direction; more are dropped.
   public init(capacity: Int = 1 << 20, packetLimit: Int = 1024) throws(TunError) {
-    inbound = try Lane(capacity: capacity, packetLimit: packetLimit)
-    outbound = try Lane(capacity: capacity, packetLimit: packetLimit)
+    let there = try Lane(capacity: capacity, packetLimit: packetLimit)
+    let back = try Lane(capacity: capacity, packetLimit: packetLimit)
+    self.init(inbound: back, outbound: there)
   }
 
   private init(inbound: Lane, outbound: Lane) {

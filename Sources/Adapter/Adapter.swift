@@ -1,0 +1,146 @@
+import Framing
+import Kernel
+import Packet
+import Primitives
+import Proxy
+import Stack
+import Tun
+
+/// LinkManager as a library: makes the agents of connected sites reachable from this host, and nothing else.
+///
+/// Applications reach an agent by its alias address through a packet device, or this process reaches it by
+/// `connect(to:port:)` with no device at all. All packets and sessions are worked on by one thread; every
+/// method may be called from anywhere.
+public final class Adapter: Sendable {
+  private let mailbox: Mailbox<AdapterCommand>
+  private let thread: Thread
+  public let configuration: AdapterConfiguration
+
+  /// Starts an adapter on a packet device: a TUN device of our own making, one adopted from a descriptor, or packets
+  /// in memory.
+  ///
+  /// - Parameter onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
+  public init<Device: PacketDevice & ~Copyable & SendableMetatype>(
+    device: consuming Device, configuration: AdapterConfiguration = AdapterConfiguration(),
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+  ) throws {
+    let mailbox = try Mailbox<AdapterCommand>()
+    var random = SystemRandomNumberGenerator()
+    let loop = try AdapterLoop(
+      device: device, configuration: configuration, mailbox: mailbox, secret: (random.next(), random.next()),
+      onFailure: onFailure)
+    let parcel = Parcel(loop)
+    self.mailbox = mailbox
+    self.configuration = configuration
+    thread = try Thread(name: "adapter") {
+      guard var loop = parcel.open() else { return }
+      loop.run()
+    }
+  }
+
+  /// Starts an adapter without a device, for byte streams of this process only.
+  public convenience init(configuration: AdapterConfiguration = AdapterConfiguration()) throws {
+    try self.init(device: NoDevice(), configuration: configuration)
+  }
+
+  /// Makes the agents of a site reachable over an established session. A site's new session replaces its old one.
+  ///
+  /// - Parameter onEnd: called once when the session has ended, on the adapter's thread.
+  /// - Returns: the site's agents with their aliases.
+  @discardableResult
+  public func attach(
+    _ session: consuming EstablishedSession, onEnd: @escaping @Sendable (SessionEnd) -> Void = { _ in }
+  ) async throws -> [AgentAlias] {
+    let parcel = Parcel(session)
+    let outcome = await withCheckedContinuation { (continuation: CheckedContinuation<AttachOutcome, Never>) in
+      mailbox.send(.attach(parcel, onEnd: onEnd, done: { continuation.resume(returning: $0) }))
+    }
+    switch outcome {
+    case .attached(let aliases): return aliases
+    case .failed(let error): throw error
+    }
+  }
+
+  /// Ends a site's session in order; its flows are reset.
+  public func detach(site: String, reason: String = "disconnected by the user") {
+    mailbox.send(.detach(site: site, reason: reason))
+  }
+
+  /// Opens a byte stream to a port of an agent.
+  ///
+  /// - Parameter agent: `SITE/AGENT`.
+  /// - Throws: `LocalStreamError` that says who refused it and why.
+  public func connect(to agent: String, port: UInt16) async throws -> LocalStream {
+    let parts = agent.split(separator: "/", maxSplits: 1).map(String.init)
+    guard parts.count == 2 else { throw LocalStreamError.unknownAgent(agent) }
+    let mailbox = mailbox
+    let core = LocalStreamCore(limit: configuration.localStreamBuffer) { mailbox.send($0) }
+    try await core.open(parts[0], parts[1], port)
+    return LocalStream(core: core)
+  }
+
+  /// Which rule decides about packets to a destination, and why.
+  public func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation {
+    await withCheckedContinuation { continuation in
+      mailbox.send(.explain(transport, destination, { continuation.resume(returning: $0) }))
+    }
+  }
+
+  /// All agents that can be reached now.
+  public var agents: [AgentAlias] {
+    get async {
+      await withCheckedContinuation { continuation in
+        mailbox.send(.agents { continuation.resume(returning: $0) })
+      }
+    }
+  }
+
+  public var status: AdapterStatus {
+    get async {
+      await withCheckedContinuation { continuation in
+        mailbox.send(.status { continuation.resume(returning: $0) })
+      }
+    }
+  }
+
+  /// Ends all sessions in order, closes the device and waits for the thread.
+  public func stop() {
+    mailbox.send(.stop)
+    thread.join()
+  }
+
+  deinit {
+    mailbox.send(.stop)
+  }
+}
+
+/// What keeps an adapter from doing what it was asked.
+public enum AdapterError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// This many sites are connected already.
+  case tooManySites(Int)
+  /// The session can't be used; the text says why.
+  case session(String)
+
+  public var description: String {
+    switch self {
+    case .tooManySites(let limit): "\(limit) sites are connected: disconnect one first"
+    case .session(let reason): "the session can't be used: \(reason)"
+    }
+  }
+}
+
+/// A device through which nothing passes.
+struct NoDevice: PacketDevice, ~Copyable {
+  var descriptor: CInt? { nil }
+  var counters: DeviceCounters { DeviceCounters() }
+
+  mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead {
+    .wouldBlock
+  }
+
+  mutating func write(
+    _ offload: Offload, header: Span<UInt8>, payload: Span<Slice>, pool: inout SlabPool
+  ) throws(TunError) -> PacketWrite {
+    .dropped(.down)
+  }
+}

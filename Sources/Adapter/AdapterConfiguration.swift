@@ -1,0 +1,33 @@
+import Primitives
+import Proxy
+import Stack
+
+/// How an adapter behaves, and its bounds, each with its reason.
+public struct AdapterConfiguration: Sendable {
+  /// Where aliases come from.
+  public var aliases = AliasPool.standard
+  /// The device's MTU. TCP doesn't depend on it, since super-segments pass whole; larger datagrams are fragmented.
+  public var mtu = 1500
+  /// Whether checksums and segmentation are left to the device: for a TUN with a vnet header.
+  public var offloads = true
+  /// Packets that are read from the device before sessions get their turn.
+  public var packetBurst = 64
+  /// Bytes that are read from one session before others get their turn.
+  public var sessionReads = 8
+  /// Sites connected at once.
+  public var sessions = 64
+  /// Pings under way at once; more are dropped.
+  public var echoFlows = 256
+  /// Idle time after which a ping's flow is given up.
+  public var echoIdle = Interval.seconds(20)
+  /// Refusals that are remembered, for `status` and `explain`.
+  public var rememberedRefusals = 64
+  /// Bytes that the owner of a `LocalStream` may leave unread before the far end has to wait.
+  public var localStreamBuffer = 256 * 1024
+  /// Slabs of 256 KiB for payload in motion or waiting for an application.
+  public var slabs = 512
+  public var session = SessionLimits()
+  public var stack = StackLimits()
+
+  public init() {}
+}

@@ -1,0 +1,35 @@
+import Primitives
+import Tun
+
+extension Adapter {
+  /// Starts an adapter on a TUN device of its own, with the pool's first addresses and routes to all aliases.
+  ///
+  /// The device and its routes vanish with the adapter, however its process ends. Needs CAP_NET_ADMIN.
+  /// - Parameter tun: the device's name; `%d` in it becomes the first free number.
+  public convenience init(
+    tun name: String, configuration: AdapterConfiguration = AdapterConfiguration(),
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+  ) throws {
+    let device = try TunDevice(opening: TunConfiguration(name: name))
+    try device.prepare(configuration)
+    try self.init(device: device, configuration: configuration, onFailure: onFailure)
+  }
+}
+
+extension TunDevice {
+  /// Packets that may wait for the adapter's thread: TUN drops silently beyond. Enough for a full window of small
+  /// segments on dozens of streams; super-segments need far fewer.
+  static let queueLength = 4000
+
+  /// Gives the device its addresses, from which the kernel derives the routes to all aliases.
+  borrowing func prepare(_ configuration: AdapterConfiguration) throws(TunError) {
+    guard let link = index else { return }
+    let routes = try RouteSocket()
+    try routes.setMTU(configuration.mtu, link: link)
+    try routes.setQueueLength(Self.queueLength, link: link)
+    try routes.setUp(true, link: link)
+    let own = configuration.aliases.own
+    try routes.add(LinkAddress(own.v4, prefixLength: configuration.aliases.v4.length, link: link))
+    try routes.add(LinkAddress(own.v6, prefixLength: configuration.aliases.v6.length, link: link))
+  }
+}

@@ -1,0 +1,66 @@
+import Framing
+import Packet
+import Primitives
+import Proxy
+import Stack
+import Tun
+
+/// Pings: one flow for each application that pings an alias.
+extension AdapterLoop where Device: ~Copyable {
+  mutating func forward(_ echo: Echo, _ payload: Slice) {
+    let key = EchoKey(echo)
+    let destination = Endpoint(echo.destination, 0)
+    if bindingOfEcho[key] == nil {
+      switch table.verdict(.icmp, destination) {
+      case .denied(let denial):
+        refusals.add(.icmp, destination, label: denial.label, reason: denial.description, now: now)
+        stack.sendUnreachable(echo, .adminProhibited, now: now)
+        pool.release(payload)
+        return
+      case .permitted(let alias, let offset):
+        guard bindingOfEcho.count < configuration.echoFlows,
+          let id = try? open(.echo(key), alias, .icmp, destination, offset)
+        else {
+          pool.release(payload)
+          return
+        }
+        bindingOfEcho[key] = id
+      }
+    }
+    guard let id = bindingOfEcho[key] else {
+      pool.release(payload)
+      return
+    }
+    bindings[id].deadline = now + configuration.echoIdle
+    let binding = bindings[id]
+    // Identifier and sequence number stand right before the data in the packet (RFC 792).
+    let message = Slice(slab: payload.slab, offset: Int(payload.offset) - 4, count: payload.count + 4)
+    sites[binding.site].peer.session.sendDatagram(binding.stream, message, pool: &pool)
+  }
+
+  mutating func answerEcho(_ message: Slice, _ id: SlotID?) {
+    guard let id, case .echo(let key) = bindings[id].end else {
+      pool.release(message)
+      return
+    }
+    let (identifier, sequence) = pool.withSpan(message) { bytes in
+      (UInt16(bytes[0]) << 8 | UInt16(bytes[1]), UInt16(bytes[2]) << 8 | UInt16(bytes[3]))
+    }
+    guard identifier == key.identifier else {
+      pool.release(message)
+      return
+    }
+    let echo = Echo(
+      source: key.source, destination: key.destination, identifier: identifier, sequence: sequence,
+      payloadCount: message.count - 4)
+    stack.sendEchoReply(echo, message.dropping(4), pool: &pool, now: now)
+  }
+
+  mutating func sweepEchoes() {
+    for (_, id) in bindingOfEcho where bindings[id].deadline.map({ now >= $0 }) ?? false {
+      let binding = bindings[id]
+      sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
+      unbind(id)
+    }
+  }
+}

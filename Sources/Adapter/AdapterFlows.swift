@@ -1,0 +1,246 @@
+import Framing
+import Kernel
+import Packet
+import Primitives
+import Proxy
+import Stack
+import Tun
+
+/// Between the stack and the sessions: the filter's decision once a flow, then bytes without a search.
+extension AdapterLoop where Device: ~Copyable {
+  // MARK: From applications
+
+  mutating func takeStackEvents() {
+    while let event = stack.nextEvent() {
+      switch event {
+      case .received(let flow, let slice):
+        guard let id = bindingOfFlow[flow] else {
+          pool.release(slice)
+          continue
+        }
+        send(slice, from: id)
+      case .datagram(let flow, let slice):
+        guard let id = bindingOfFlow[flow] else {
+          pool.release(slice)
+          continue
+        }
+        let binding = bindings[id]
+        sites[binding.site].peer.session.sendDatagram(binding.stream, slice, pool: &pool)
+      case .acknowledged(let flow, let count):
+        guard let id = bindingOfFlow[flow] else { continue }
+        let binding = bindings[id]
+        sites[binding.site].peer.session.consumed(binding.stream, count, now: now)
+      case .openRequested(let flow, let tuple): openFlow(flow, tuple, .tcp)
+      case .datagramFlowRequested(let flow, let tuple): openFlow(flow, tuple, .udp)
+      case .finished(let flow):
+        guard let id = bindingOfFlow[flow] else { continue }
+        let binding = bindings[id]
+        sites[binding.site].peer.session.finish(binding.stream)
+      case .reset(let flow, let cause):
+        guard let id = bindingOfFlow[flow] else { continue }
+        let binding = bindings[id]
+        sites[binding.site].peer.session.reset(
+          binding.stream, cause == .timedOut ? .timedOut : .reset, pool: &pool)
+        unbind(id)
+      case .closed(let flow):
+        if let id = bindingOfFlow[flow] { unbind(id) }
+      case .datagramFlowExpired(let flow), .datagramRejected(let flow):
+        guard let id = bindingOfFlow[flow], event == .datagramFlowExpired(flow) else { continue }
+        let binding = bindings[id]
+        sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
+        unbind(id)
+      case .echoRequested(let echo, let slice): forward(echo, slice)
+      case .established: break
+      }
+    }
+  }
+
+  private mutating func send(_ slice: Slice, from id: SlotID) {
+    let binding = bindings[id]
+    do throws(SessionError) {
+      try sites[binding.site].peer.session.send(binding.stream, slice, pool: &pool)
+    } catch {
+      // The stack advertises no more than the credit: an application can't get here.
+      sites[binding.site].peer.session.reset(binding.stream, .internalError, pool: &pool)
+      cut(id)
+    }
+  }
+
+  private mutating func openFlow(_ flow: FlowID, _ tuple: FiveTuple, _ transport: TransportProtocol) {
+    switch table.verdict(transport, tuple.destination) {
+    case .denied(let denial):
+      refusals.add(
+        transport, tuple.destination, label: denial.label, reason: denial.description, now: now)
+      stack.refuse(flow, .unreachable(.adminProhibited), pool: &pool, now: now)
+    case .permitted(let alias, let offset):
+      do throws(Framing.Refusal) {
+        let id = try open(.flow(flow), alias, transport, tuple.destination, offset)
+        bindingOfFlow[flow] = id
+        // Datagrams need no answer first: the site judges each flow before it passes one on.
+        if transport == .udp { stack.acceptDatagrams(flow, pool: &pool, now: now) }
+      } catch {
+        refusals.add(
+          transport, tuple.destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", now: now)
+        stack.refuse(flow, error.reason.answer, pool: &pool, now: now)
+      }
+    }
+  }
+
+  /// Asks the site for a stream and joins it with its end on this host.
+  mutating func open(
+    _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, _ destination: Endpoint,
+    _ hostOffset: UInt128?
+  ) throws(Framing.Refusal) -> SlotID {
+    guard let site = siteIDs[alias.site], sites.contains(site), !sites[site].isEnding else {
+      throw Framing.Refusal(.sessionEnded)
+    }
+    guard !bindings.isFull else { throw Framing.Refusal(.tooMany, "\(bindings.count) flows are open") }
+    let request = OpenRequest(
+      agent: alias.agent.name, transport: transport, port: transport == .icmp ? 0 : destination.port,
+      hostOffset: hostOffset)
+    let stream = try sites[site].peer.session.open(request, tag: 0)
+    guard
+      let id = bindings.insert(
+        FlowBinding(
+          end: end, site: site, stream: stream, transport: transport, destination: destination,
+          agent: alias.agent.name))
+    else { throw Framing.Refusal(.tooMany) }
+    sites[site].peer.session.setTag(id.token, of: stream)
+    sites[site].flowsByAgent[alias.agent.name, default: 0] += 1
+    return id
+  }
+
+  // MARK: From sites
+
+  mutating func takeSessionEvents(_ site: SlotID) {
+    while sites.contains(site), let event = sites[site].peer.session.nextEvent() {
+      switch event {
+      case .data(let stream, let slice): deliver(slice, to: binding(site, stream), site, stream)
+      case .datagram(let stream, let slice):
+        guard let id = binding(site, stream), case .flow(let flow) = bindings[id].end else {
+          pool.release(slice)
+          continue
+        }
+        stack.sendDatagram(flow, slice, pool: &pool, now: now)
+      case .echo(let stream, let slice): answerEcho(slice, binding(site, stream))
+      case .opened(let stream): opened(binding(site, stream), site, stream)
+      case .refused(let stream): refused(binding(site, stream), site, stream)
+      case .writable(let stream):
+        guard let id = binding(site, stream) else { continue }
+        let credit = sites[site].peer.session.sendCredit(stream)
+        switch bindings[id].end {
+        case .flow(let flow): stack.setReceiveCredit(flow, credit, now: now)
+        case .local(let local): pump(local, id)
+        case .echo: break
+        }
+      case .finished(let stream):
+        guard let id = binding(site, stream) else { continue }
+        switch bindings[id].end {
+        case .flow(let flow): stack.finish(flow, now: now)
+        case .local(let local): local.receiveEnd()
+        case .echo: break
+        }
+      case .reset(let stream, let code):
+        guard let id = binding(site, stream) else { continue }
+        cut(id, code)
+      case .closed(let stream):
+        // The stack's connection goes on until the application has everything.
+        guard let id = binding(site, stream) else { continue }
+        if case .local = bindings[id].end { unbind(id) }
+      case .openRequested, .goingAway: break
+      case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye))
+      }
+    }
+  }
+
+  private func binding(_ site: SlotID, _ stream: StreamID) -> SlotID? {
+    guard let token = sites[site].peer.session.tag(of: stream) else { return nil }
+    let id = SlotID(token: token)
+    return bindings.contains(id) && bindings[id].stream == stream ? id : nil
+  }
+
+  private mutating func deliver(_ slice: Slice, to id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+    guard let id else {
+      pool.release(slice)
+      return
+    }
+    switch bindings[id].end {
+    case .flow(let flow): stack.send(flow, pool.compact(slice), pool: &pool, now: now)
+    case .local(let local):
+      local.receive(pool.array(slice))
+      pool.release(slice)
+    case .echo: pool.release(slice)
+    }
+  }
+
+  private mutating func opened(_ id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+    guard let id else { return }
+    switch bindings[id].end {
+    case .flow(let flow) where !flow.isDatagram:
+      stack.setReceiveCredit(flow, sites[site].peer.session.sendCredit(stream), now: now)
+      stack.accept(flow, pool: &pool, now: now)
+    case .local(let local):
+      local.receiveOpened(id)
+      pump(local, id)
+    default: break
+    }
+  }
+
+  private mutating func refused(_ id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+    let refusal = sites[site].peer.session.refusal(of: stream) ?? Framing.Refusal(.siteError)
+    guard let id else { return }
+    let binding = bindings[id]
+    refusals.add(
+      binding.transport, binding.destination, label: "\(refusal.reason)",
+      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", now: now)
+    switch binding.end {
+    case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)
+    case .local(let local): local.receiveRefusal(refusal)
+    case .echo: break
+    }
+    unbind(id)
+  }
+
+  // MARK: Ends
+
+  /// Forgets a binding; what it joined is dealt with by the caller.
+  mutating func unbind(_ id: SlotID) {
+    guard let binding = bindings.remove(id) else { return }
+    switch binding.end {
+    case .flow(let flow): bindingOfFlow[flow] = nil
+    case .echo(let key): bindingOfEcho[key] = nil
+    case .local: break
+    }
+    guard sites.contains(binding.site) else { return }
+    sites[binding.site].flowsByAgent[binding.agent, default: 1] -= 1
+  }
+
+  /// Ends a flow on this host whose far end is gone: an error, so that nobody takes it for the end of the data.
+  mutating func cut(_ id: SlotID, _ code: ResetCode = .reset) {
+    guard bindings.contains(id) else { return }
+    switch bindings[id].end {
+    case .flow(let flow):
+      if flow.isDatagram {
+        stack.refuse(flow, code == .reset ? .reset : .silent, pool: &pool, now: now)
+      } else {
+        stack.abort(flow, pool: &pool, now: now)
+      }
+    case .local(let local): local.receiveReset(code)
+    case .echo: break
+    }
+    unbind(id)
+  }
+
+  mutating func endSite(_ id: SlotID, _ end: SessionEnd) {
+    guard sites.contains(id) else { return }
+    for binding in bindings.ids where bindings[binding].site == id {
+      cut(binding, .internalError)
+    }
+    guard var site = sites.remove(id) else { return }
+    siteList = sites.ids
+    siteIDs[site.name] = nil
+    table.remove(site: site.name)
+    site.peer.close(pool: &pool)
+    site.onEnd(end)
+  }
+}

@@ -1,0 +1,42 @@
+import Control
+import Framing
+import Kernel
+import Primitives
+import Proxy
+
+/// A session that is ready to carry flows: what `Adapter.attach` takes.
+public struct EstablishedSession: ~Copyable, Sendable {
+  let site: String
+  let agents: [AgentDescription]
+  let socket: OwnedDescriptor
+  let secrets: RecordSecrets
+  let surplus: [UInt8]
+  /// What the session is called on all three parts.
+  public let id: SessionID
+
+  /// - Parameters:
+  ///   - site: the site's name, which its agents are listed under.
+  ///   - socket: the raw connection after the end-to-end handshake.
+  ///   - surplus: bytes that came with the handshake's last message.
+  public init(
+    id: SessionID, site: String, agents: [AgentDescription], socket: consuming OwnedDescriptor,
+    secrets: RecordSecrets, surplus: [UInt8]
+  ) {
+    self.id = id
+    self.site = site
+    self.agents = agents
+    self.socket = socket
+    self.secrets = secrets
+    self.surplus = surplus
+  }
+}
+
+/// A connected site inside the loop.
+struct AttachedSite: ~Copyable {
+  let name: String
+  var peer: SessionSocket
+  let since: Instant
+  var flowsByAgent: [String: Int] = [:]
+  var isEnding = false
+  let onEnd: @Sendable (SessionEnd) -> Void
+}

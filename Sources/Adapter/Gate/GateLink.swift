@@ -1,0 +1,180 @@
+import Control
+import Crypto
+import Framing
+import Kernel
+import Primitives
+import Proxy
+import Synchronization
+
+/// A LinkManager's control connection to its GateManager, as requests that are awaited.
+///
+/// Exists only while a user wants something: a LinkManager with nothing to do holds no connection.
+public final class GateLink: Sendable {
+  private struct State {
+    var isConnected = false
+    var lastError: GateError?
+    var nextRequest: UInt64 = 1
+    var waiting: [UInt64: CheckedContinuation<ControlMessage, any Error>] = [:]
+    var waitingForConnection: [UInt64: CheckedContinuation<Void, any Error>] = [:]
+  }
+
+  private final class Shared: Sendable {
+    let state = Mutex(State())
+  }
+
+  private let server: GateServer
+  private let credentials: TLSContext.Credentials
+  private let client: ControlClient
+  private let shared: Shared
+
+  /// Starts connecting at once, and stays connected until it is let go of.
+  ///
+  /// - Parameter onNotice: called for what GateManager says unasked (a session was revoked or has ended).
+  public init(
+    server: GateServer, credentials: TLSContext.Credentials, user: String, software: String,
+    onNotice: @escaping @Sendable (ControlMessage) -> Void = { _ in }
+  ) throws(GateError) {
+    let shared = Shared()
+    self.server = server
+    self.credentials = credentials
+    self.shared = shared
+    client = try ControlClient(
+      to: server, credentials: credentials,
+      hello: .init(role: .linkManager, name: user, software: software)
+    ) { event in
+      switch event {
+      case .connected:
+        let waiting = shared.state.withLock { state in
+          state.isConnected = true
+          defer { state.waitingForConnection = [:] }
+          return state.waitingForConnection
+        }
+        for continuation in waiting.values { continuation.resume() }
+      case .disconnected(let error, _): Self.fail(shared, error)
+      case .message(let envelope):
+        let waiting = envelope.request.flatMap { request in
+          shared.state.withLock { $0.waiting.removeValue(forKey: request) }
+        }
+        if let waiting {
+          waiting.resume(returning: envelope.message)
+        } else {
+          onNotice(envelope.message)
+        }
+      }
+    }
+  }
+
+  /// The sites that the user may see.
+  public func sites() async throws -> [ControlMessage.SiteSummary] {
+    guard case .sites(let sites) = try await request(.list) else { throw GateError.unexpected("another answer") }
+    return sites
+  }
+
+  /// Connects to a site: asks GateManager, meets the site there and proves both ends to each other.
+  ///
+  /// - Parameters:
+  ///   - agents: `nil` for all that the user may reach.
+  ///   - reason: what the user gives as the purpose.
+  ///   - expecting: judges the key that GateManager names for the site; throw to refuse it. A key that was pinned
+  ///     before must be the same.
+  /// - Throws: `GateError` or `HandshakeError`, or what `expecting` throws.
+  public func connect(
+    to site: String, agents: [String]? = nil, reason: String? = nil,
+    expecting: @Sendable (KeyHash) throws -> Void
+  ) async throws -> EstablishedSession {
+    let answer = try await request(.connect(.init(site: site, agents: agents, reason: reason)))
+    guard case .session(let session) = answer else { throw GateError.unexpected("another answer") }
+    try expecting(session.siteKey)
+    let parcel = try await meet(session, site: site)
+    guard let established = parcel.open() else { throw GateError.cancelled }
+    return established
+  }
+
+  /// Tells GateManager that a session is over on this side.
+  public func leave(_ id: SessionID, reason: String) {
+    try? client.send(.cancel(.init(id: id, reason: reason)))
+  }
+
+  /// Ends the connection.
+  public func stop() {
+    client.stop()
+    Self.fail(shared, .cancelled)
+  }
+
+  /// Time to meet a site at GateManager and shake hands with it.
+  private static let meetingTime = Interval.seconds(45)
+
+  /// The blocking part, on a thread of its own.
+  private func meet(
+    _ session: ControlMessage.Session, site: String
+  ) async throws -> Parcel<EstablishedSession> {
+    let server = server
+    let credentials = credentials
+    return try await withCheckedThrowingContinuation { continuation in
+      do {
+        _ = try Thread(name: "meet") {
+          do {
+            let deadline = Clock.now + Self.meetingTime
+            let socket = try DataConnection.open(
+              to: server, ticket: session.ticket, credentials: credentials, until: deadline)
+            let outcome = try EndToEndHandshake.run(
+              on: socket, role: .link, credentials: credentials, expecting: session.siteKey,
+              exporterContext: try session.grant.exporterContext(session: session.id), until: deadline)
+            let established = EstablishedSession(
+              id: session.id, site: site, agents: session.agents, socket: socket, secrets: outcome.secrets,
+              surplus: outcome.surplus)
+            continuation.resume(returning: Parcel(established))
+          } catch {
+            continuation.resume(throwing: error)
+          }
+        }
+      } catch {
+        continuation.resume(throwing: error)
+      }
+    }
+  }
+
+  private func request(_ message: ControlMessage) async throws -> ControlMessage {
+    try await waitForConnection()
+    let answer: ControlMessage = try await withCheckedThrowingContinuation { continuation in
+      let request = shared.state.withLock { state in
+        defer { state.nextRequest += 1 }
+        state.waiting[state.nextRequest] = continuation
+        return state.nextRequest
+      }
+      do throws(ControlSendError) {
+        try client.send(message, request: request)
+      } catch {
+        shared.state.withLock { $0.waiting.removeValue(forKey: request) }?.resume(throwing: error)
+      }
+    }
+    if case .failure(let failure) = answer { throw GateError.refused(failure) }
+    return answer
+  }
+
+  private func waitForConnection() async throws {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      let isConnected = shared.state.withLock { state in
+        if state.isConnected { return true }
+        state.nextRequest += 1
+        state.waitingForConnection[state.nextRequest] = continuation
+        return false
+      }
+      if isConnected { continuation.resume() }
+    }
+  }
+
+  private static func fail(_ shared: Shared, _ error: GateError) {
+    let waiting = shared.state.withLock { state in
+      state.isConnected = false
+      state.lastError = error
+      defer {
+        state.waiting = [:]
+        state.waitingForConnection = [:]
+      }
+      return (Array(state.waiting.values), Array(state.waitingForConnection.values))
+    }
+    for continuation in waiting.0 { continuation.resume(throwing: error) }
+    for continuation in waiting.1 { continuation.resume(throwing: error) }
+  }
+}

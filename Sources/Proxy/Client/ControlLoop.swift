@@ -1,0 +1,154 @@
+import Control
+import Crypto
+import Kernel
+import Primitives
+
+/// The thread behind a `ControlClient`: connects, serves, waits, and again.
+struct ControlLoop: ~Copyable {
+  private let server: GateServer
+  private let context: TLSContext
+  private let hello: ControlMessage.Hello
+  private let timing: ControlTiming
+  private let shared: ControlOutbox
+  private let handler: @Sendable (ControlClientEvent) -> Void
+  private var backoff: Backoff
+  private var random = SystemRandomNumberGenerator()
+
+  /// The longest wait that a GateManager can ask for.
+  private static let longestRetry = Interval.seconds(3600)
+
+  init(
+    server: GateServer, context: TLSContext, hello: ControlMessage.Hello, timing: ControlTiming,
+    shared: ControlOutbox, handler: @escaping @Sendable (ControlClientEvent) -> Void
+  ) {
+    self.server = server
+    self.context = context
+    self.hello = hello
+    self.timing = timing
+    self.shared = shared
+    self.handler = handler
+    backoff = timing.backoff
+  }
+
+  mutating func run() {
+    while !shared.cancellation.isCancelled {
+      var connected: Instant?
+      let failure: GateError
+      do throws(GateError) {
+        try connectAndServe(&connected)
+        continue
+      } catch {
+        failure = error
+      }
+      shared.setOpen(false)
+      guard failure != .cancelled, !shared.cancellation.isCancelled else { return }
+      if let connected, Clock.now - connected >= timing.stable { backoff.reset() }
+      let wait = retryInterval(after: failure)
+      handler(.disconnected(failure, retryIn: wait))
+      guard sleep(wait) else { return }
+    }
+  }
+
+  private mutating func retryInterval(after failure: GateError) -> Interval {
+    let wait = backoff.next(using: &random)
+    guard case .refused(let refusal) = failure, let seconds = refusal.retryAfter, seconds > 0 else { return wait }
+    return max(wait, min(.seconds(Int64(clamping: seconds)), Self.longestRetry))
+  }
+
+  /// - Returns: `false` if it was cut short.
+  private func sleep(_ interval: Interval) -> Bool {
+    let deadline = Clock.now + interval
+    while true {
+      do throws(WaitError) {
+        try shared.wakeup.descriptor.wait(for: .readable, until: deadline, cancel: shared.cancellation)
+        shared.wakeup.clear()
+      } catch {
+        return error == .timedOut
+      }
+    }
+  }
+
+  /// Ends by an error only, the orderly end included.
+  private func connectAndServe(_ connected: inout Instant?) throws(GateError) {
+    let deadline = Clock.now + timing.connect
+    let cancel = shared.cancellation
+    var stream = try server.open(context, alpn: ControlProtocol.alpn, until: deadline, cancel: cancel)
+    var reader = MessageReader()
+    let welcome = try reader.greet(over: &stream, as: hello, until: deadline, cancel: cancel)
+    shared.setOpen(true)
+    let now = Clock.now
+    connected = now
+    handler(.connected(welcome))
+    let wish = Interval.seconds(Int64(clamping: welcome.heartbeatSeconds))
+    let heartbeat = min(max(wish, timing.heartbeat.lowerBound), timing.heartbeat.upperBound)
+    // Two pings without an answer, and half a heartbeat of patience.
+    let liveness = Liveness(pingInterval: heartbeat, deadInterval: heartbeat * 5 / 2, now: now)
+    try serve(&stream, &reader, liveness)
+  }
+
+  private func serve(
+    _ stream: inout TLSStream, _ reader: inout MessageReader, _ start: Liveness
+  ) throws(GateError) {
+    var liveness = start
+    var output: [UInt8] = []
+    while true {
+      while try reader.fill(from: &stream) {
+        liveness.received(now: Clock.now)
+        while let envelope = try reader.next() { try receive(envelope, &liveness, &output) }
+      }
+      let now = Clock.now
+      switch liveness.check(now: now) {
+      case .wait: break
+      case .ping: output += try ControlEnvelope(.ping(liveness.ping(now: now))).bytes()
+      case .dead(let interval): throw .silent(interval)
+      }
+      output += shared.take()
+      try flush(&output, to: &stream)
+      if try !wait(stream.socket, writable: !output.isEmpty, until: liveness.nextDeadline) {
+        stream.close()
+        throw .cancelled
+      }
+    }
+  }
+
+  private func receive(
+    _ envelope: ControlEnvelope, _ liveness: inout Liveness, _ output: inout [UInt8]
+  ) throws(GateError) {
+    switch envelope.message {
+    case .ping(let id):
+      // A peer that asks and never reads the answers isn't worth memory.
+      guard output.count < ControlOutbox.byteLimit else { throw .unexpected("ping") }
+      output += try ControlEnvelope(.pong(id)).bytes()
+    case .pong(let id): liveness.pong(id, now: Clock.now)
+    case .unknown: break
+    default: handler(.message(envelope))
+    }
+  }
+
+  private func flush(_ output: inout [UInt8], to stream: inout TLSStream) throws(GateError) {
+    var start = 0
+    loop: while start < output.count {
+      switch try stream.writeSome(output.span.extracting(start..<output.count)) {
+      case .bytes(let count): start += count
+      case .wantsRead, .wantsWrite: break loop
+      }
+    }
+    output.removeFirst(start)
+  }
+
+  /// - Returns: `false` when the client is to stop.
+  private func wait(
+    _ socket: borrowing OwnedDescriptor, writable: Bool, until deadline: Instant
+  ) throws(GateError) -> Bool {
+    do throws(SystemError) {
+      let poller = try Poller()
+      try poller.add(socket.rawValue, token: 0, for: writable ? [.readable, .writable] : .readable)
+      try poller.add(shared.wakeup.descriptor.rawValue, token: 1, for: .readable)
+      try poller.add(shared.cancellation.descriptor, token: 2, for: .readable)
+      _ = try poller.wait(timeout: deadline - Clock.now)
+      return !shared.cancellation.isCancelled
+    } catch {
+      throw .system(error)
+    }
+  }
+}

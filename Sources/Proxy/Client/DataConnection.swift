@@ -1,0 +1,30 @@
+import Control
+import Crypto
+import Kernel
+import Primitives
+
+/// The way to a session's other end: outer TLS to the GateManager, a ticket, and the switch to raw.
+public enum DataConnection {
+  /// Presents the ticket, waits until the other end is there, and leaves TLS.
+  ///
+  /// - Parameters:
+  ///   - ticket: of this session, for this role and the key of `credentials`.
+  ///   - deadline: for all of it, the wait for the other end included.
+  /// - Returns: a non-blocking socket whose next byte, either way, is the other end's.
+  public static func open(
+    to server: GateServer, ticket: Ticket, credentials: TLSContext.Credentials, until deadline: Instant,
+    cancel: Cancellation? = nil
+  ) throws(GateError) -> OwnedDescriptor {
+    let context = try GateServer.context(alpn: ControlProtocol.dataALPN, credentials: credentials)
+    var stream = try server.open(context, alpn: ControlProtocol.dataALPN, until: deadline, cancel: cancel)
+    try stream.send(.attach(ticket), until: deadline, cancel: cancel)
+    var reader = MessageReader()
+    switch try reader.receive(from: &stream, until: deadline, cancel: cancel).message {
+    case .attached: break
+    case .failure(let failure): throw .refused(failure)
+    case let message: throw .unexpected(message.type)
+    }
+    guard !reader.hasRest else { throw .strayData }
+    return try stream.leave(until: deadline, cancel: cancel)
+  }
+}

@@ -1,0 +1,286 @@
+internal import Crypto
+internal import Control
+internal import Primitives
+internal import Yams
+
+/// The file in which a site lists its agents.
+///
+/// ```yaml
+/// agents:
+///   - name: plc
+///     device: 192.168.10.20      # an address, or a network such as 192.168.10.0/24
+///     tcp: [102, 8000-8010]      # ports and ranges; `all` for every port
+///     udp: [161]
+///     ping: true
+///     about: press 4, hall 2
+/// ```
+public enum AgentsFile {
+  /// Bytes of a file at most.
+  static let sizeLimit = 1 << 20
+  static let fields = ["name", "device", "tcp", "udp", "ping", "about"]
+
+  /// Reads and checks a file; all problems are reported, not only the first.
+  public static func load(_ path: String) throws(ConfigurationError) -> [AgentConfiguration] {
+    let bytes: [UInt8]
+    do throws(CryptoError) {
+      bytes = try AtomicFile.read(path, limit: sizeLimit)
+    } catch {
+      throw ConfigurationError(problems: [
+        ConfigurationProblem(
+          file: path, line: 0, column: 0, field: "",
+          message: "can't be read (\(error.reason)): write one with a list `agents:`, or pass another path")
+      ])
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw ConfigurationError(problems: [
+        ConfigurationProblem(file: path, line: 0, column: 0, field: "", message: "not UTF-8: save it as UTF-8")
+      ])
+    }
+    return try parse(text, file: path)
+  }
+
+  /// - Parameter file: the name to show in problems.
+  public static func parse(_ text: String, file: String) throws(ConfigurationError) -> [AgentConfiguration] {
+    var reader = AgentsReader(file: file)
+    let agents = reader.read(text)
+    guard reader.problems.isEmpty else {
+      throw ConfigurationError(
+        problems: reader.problems.sorted { ($0.line, $0.column) < ($1.line, $1.column) })
+    }
+    return agents
+  }
+}
+
+/// Walks the nodes of one file and collects what is wrong.
+struct AgentsReader {
+  let file: String
+  private(set) var problems: [ConfigurationProblem] = []
+  private var names: [String: Int] = [:]
+
+  init(file: String) {
+    self.file = file
+  }
+
+  mutating func read(_ text: String) -> [AgentConfiguration] {
+    let root: Node?
+    do {
+      root = try Yams.compose(yaml: text)
+    } catch {
+      refuse(error)
+      return []
+    }
+    guard let root, !(root.scalar?.string.isEmpty ?? false) else {
+      note(nil, "", "is empty: begin with `agents:` and one `- name: …` for each device")
+      return []
+    }
+    guard let mapping = root.mapping else {
+      note(root.mark, "", "must be a mapping that begins with `agents:`")
+      return []
+    }
+    for (key, _) in mapping where key.string != "agents" {
+      unknown(key, "", ["agents"])
+    }
+    guard let list = mapping["agents"] else {
+      if problems.isEmpty { note(root.mark, "", "has no list `agents:`") }
+      return []
+    }
+    guard let sequence = list.sequence else {
+      note(list.mark, "agents", "must be a list: each agent begins with `- name: …`; write `agents: []` for none")
+      return []
+    }
+    if sequence.count > ControlProtocol.agentLimit {
+      note(list.mark, "agents", "has \(sequence.count) agents; \(ControlProtocol.agentLimit) is the most of one site")
+    }
+    return sequence.enumerated().compactMap { agent($0.element, "agents[\($0.offset)]") }
+  }
+
+  // MARK: One agent
+
+  private mutating func agent(_ node: Node, _ path: String) -> AgentConfiguration? {
+    guard let mapping = node.mapping else {
+      note(node.mark, path, "must be a mapping with `name:` and `device:`")
+      return nil
+    }
+    for (key, _) in mapping where !AgentsFile.fields.contains(key.string ?? "") {
+      unknown(key, path, AgentsFile.fields)
+    }
+    let before = problems.count
+    let name = name(mapping["name"], node, path)
+    let device = device(mapping["device"], node, path)
+    let tcp = ports(mapping["tcp"], path + ".tcp")
+    let udp = ports(mapping["udp"], path + ".udp")
+    let ping = flag(mapping["ping"], path + ".ping")
+    let about = text(mapping["about"], path + ".about")
+    guard problems.count == before, let name, let device else { return nil }
+    if tcp.isEmpty, udp.isEmpty, !ping {
+      note(node.mark, path, "permits nothing: add `tcp:`, `udp:` or `ping: true`, or take it out")
+      return nil
+    }
+    return AgentConfiguration(
+      name: name, device: device, tcp: tcp, udp: udp, ping: ping, about: about, line: node.mark?.line ?? 1)
+  }
+
+  private mutating func name(_ node: Node?, _ parent: Node, _ path: String) -> String? {
+    guard let node else {
+      note(parent.mark, path, "has no `name:`")
+      return nil
+    }
+    guard let name = node.scalar?.string, AgentDescription.isValidName(name) else {
+      note(
+        node.mark, path + ".name",
+        "\(quoted(node)) is no name: 1 to \(ControlProtocol.nameLimit) letters, digits, `-`, `_`, `.`, "
+          + "with a letter or digit first")
+      return nil
+    }
+    // Names are compared without case, since people read them so.
+    if let line = names[name.lowercased()] {
+      note(node.mark, path + ".name", "`\(name)` is the name of the agent in line \(line) already: choose another")
+      return nil
+    }
+    names[name.lowercased()] = node.mark?.line ?? 0
+    return name
+  }
+
+  private mutating func device(_ node: Node?, _ parent: Node, _ path: String) -> IPPrefix? {
+    let field = path + ".device"
+    guard let node else {
+      note(parent.mark, path, "has no `device:`: the device's address, or its network as 192.168.10.0/24")
+      return nil
+    }
+    guard let text = node.scalar?.string, let prefix = IPPrefix(text) else {
+      note(
+        node.mark, field,
+        "\(quoted(node)) is no address: write one as 192.168.10.20 or fd00:10::10, or a network as 192.168.10.0/24")
+      return nil
+    }
+    if let written = IPAddress(String(text.prefix { $0 != "/" })), written != prefix.address {
+      note(node.mark, field, "`\(text)` has bits set behind its prefix length: write \(prefix), or the address alone")
+      return nil
+    }
+    guard let reason = Self.refusal(prefix) else { return prefix }
+    note(node.mark, field, "`\(text)` \(reason)")
+    return nil
+  }
+
+  /// Why no agent may lead there; `nil` if it may.
+  private static func refusal(_ prefix: IPPrefix) -> String? {
+    let address = prefix.address
+    if address.isV4Mapped { return "is an IPv4 address in an IPv6 one: write it as IPv4" }
+    if address.isLoopback || IPPrefix("127.0.0.0/8").map({ $0.overlaps(prefix) && prefix.length >= 8 }) == true {
+      return "is a loopback address, which is this SiteManager itself, not a device: write the device's own address"
+    }
+    if address.isLinkLocal {
+      return "is a link-local address, which means nothing off its link: give the device another"
+    }
+    if address.isMulticast { return "is a multicast group: name a single device" }
+    if address.isBroadcast { return "is the broadcast address: name a single device" }
+    if prefix.length == 0 { return "is every address there is: name the network of the devices" }
+    let shortest = address.family == .v4 ? 8 : 48
+    if prefix.length < shortest { return "is too large a network: /\(shortest) is the largest" }
+    if address.isUnspecified { return "is the unspecified address: write the device's own address" }
+    return nil
+  }
+
+  private mutating func ports(_ node: Node?, _ path: String) -> [PortRange] {
+    guard let node else { return [] }
+    // One port needs no brackets.
+    if node.scalar != nil { return port(node, path).map { [$0] } ?? [] }
+    guard let sequence = node.sequence else {
+      note(node.mark, path, "must be a list of ports, such as [80, 8000-8010]")
+      return []
+    }
+    if sequence.count > ControlProtocol.portRangeLimit {
+      note(node.mark, path, "has \(sequence.count) entries; \(ControlProtocol.portRangeLimit) is the most: use ranges")
+    }
+    var ranges: [PortRange] = []
+    for (index, element) in sequence.enumerated() {
+      guard let range = port(element, "\(path)[\(index)]") else { continue }
+      if let twin = ranges.first(where: { $0.lower <= range.upper && range.lower <= $0.upper }) {
+        note(element.mark, "\(path)[\(index)]", "`\(range)` overlaps `\(twin)`: take one out")
+        continue
+      }
+      ranges.append(range)
+    }
+    return ranges
+  }
+
+  private mutating func port(_ node: Node, _ path: String) -> PortRange? {
+    guard let text = node.scalar?.string else {
+      note(node.mark, path, "must be a port or a range, such as 80 or 8000-8010")
+      return nil
+    }
+    if text == "all" { return .all }
+    if let range = PortRange(text) { return range }
+    let parts = text.split(separator: "-").compactMap { UInt64($0.trimmed) }
+    let hint =
+      parts.count == 2 && parts[0] > parts[1] && parts[0] <= 65535
+      ? ": the smaller one comes first, \(parts[1])-\(parts[0])" : ": ports are 1 to 65535, ranges such as 8000-8010"
+    note(node.mark, path, "\(quoted(node)) is no port" + hint)
+    return nil
+  }
+
+  private mutating func flag(_ node: Node?, _ path: String) -> Bool {
+    guard let node else { return false }
+    switch node.scalar?.string.lowercased() {
+    case "true", "yes", "on": return true
+    case "false", "no", "off": return false
+    default:
+      note(node.mark, path, "\(quoted(node)) is neither `true` nor `false`")
+      return false
+    }
+  }
+
+  private mutating func text(_ node: Node?, _ path: String) -> String? {
+    guard let node else { return nil }
+    guard let text = node.scalar?.string, text.utf8.count <= ControlProtocol.textLimit else {
+      note(node.mark, path, "must be a text of at most \(ControlProtocol.textLimit) bytes")
+      return nil
+    }
+    return text
+  }
+
+  // MARK: Problems
+
+  private func quoted(_ node: Node) -> String {
+    guard let text = node.scalar?.string else { return "this" }
+    return text.isEmpty ? "nothing" : "`\(EscapedText(text, limit: 60))`"
+  }
+
+  private mutating func unknown(_ key: Node, _ path: String, _ known: [String]) {
+    let name = key.string ?? ""
+    let suggestion = Suggestion.closest(to: name, among: known).map { "did you mean `\($0)`?" }
+    note(
+      key.mark, path,
+      "unknown field `\(EscapedText(name, limit: 60))`: "
+        + (suggestion ?? "there are \(known.map { "`\($0)`" }.joined(separator: ", "))"))
+  }
+
+  private mutating func note(_ mark: Mark?, _ field: String, _ message: String) {
+    problems.append(
+      ConfigurationProblem(
+        file: file, line: mark?.line ?? 0, column: mark?.column ?? 0, field: field, message: message))
+  }
+
+  private mutating func refuse(_ error: any Error) {
+    switch error as? YamlError {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
+      note(mark, "", "not YAML: \(problem). Indent with spaces, and put a space behind each `:` and `-`")
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      note(context.mark, "", "the field `\(duplicates.joined(separator: "`, `").escaped)` is there twice: take one out")
+    case .reader(let problem, _, _, _):
+      note(nil, "", "not YAML: \(problem)")
+    default:
+      note(nil, "", "not YAML: \("\(error)".escaped)")
+    }
+  }
+}
+
+extension Substring {
+  fileprivate var trimmed: Substring {
+    var text = self
+    while text.first == " " { text.removeFirst() }
+    while text.last == " " { text.removeLast() }
+    return text
+  }
+}

@@ -1,0 +1,125 @@
+internal import FoundationEssentials
+internal import Glibc
+public import Kernel
+
+/// Why a running service gave no answer.
+public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// Nobody listens at this path. `program` is the service that should.
+  case notRunning(program: String, path: String)
+  /// The socket is there, but this user may not use it.
+  case notPermitted(path: String)
+  case system(SystemError)
+  /// The service took the request and gave no answer in time.
+  case timedOut(program: String)
+  /// The answer can't be read: another version, perhaps.
+  case malformed(program: String)
+  /// The service said no.
+  case refused(code: String, message: String)
+
+  public var description: String {
+    switch self {
+    case .notRunning(let program, let path):
+      "\(program) isn't running (nobody listens on \(path)): start it with `\(program) run`, "
+        + "and pass the same --directory to both"
+    case .notPermitted(let path): "no permission to use \(path): run this as the user of the service, or as root"
+    case .system(let error): "\(error)"
+    case .timedOut(let program): "\(program) took the request but didn't answer in time; its log may say why"
+    case .malformed(let program):
+      "\(program)'s answer can't be read: are the running service and this program of the same version?"
+    case .refused(_, let message): message.escaped
+    }
+  }
+
+  /// The status to exit with.
+  public var exitCode: ExitCode {
+    switch self {
+    case .notRunning, .timedOut: .unavailable
+    case .notPermitted: .notPermitted
+    case .system: .system
+    case .malformed: .software
+    case .refused: .temporaryFailure
+    }
+  }
+}
+
+/// Asks the service that listens in a directory.
+public struct ManagementClient: Sendable {
+  public let program: String
+  public let path: String
+
+  /// - Parameter program: the service's name; its socket is `DIRECTORY/PROGRAM.sock`.
+  public init(directory: String, program: String) {
+    self.program = program
+    path = ManagementSocket.path(directory: directory, program: program)
+  }
+
+  /// Sends a request and waits for its answer.
+  /// - Parameter timeoutSeconds: how long reading may stay without a byte.
+  public func request<Result: Decodable>(
+    _ request: ManagementRequest, as type: Result.Type, timeoutSeconds: Int = 60
+  ) throws(ManagementError) -> Result {
+    let line = try exchange(request, timeoutSeconds)
+    guard let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)) else {
+      guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
+      else { throw .malformed(program: program) }
+      throw .refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
+    }
+    if envelope.ok, let result = envelope.result { return result }
+    guard !envelope.ok else { throw .malformed(program: program) }
+    throw .refused(code: envelope.code ?? "", message: envelope.message ?? "refused")
+  }
+
+  /// Sends a request whose answer carries nothing but success.
+  public func perform(_ request: ManagementRequest, timeoutSeconds: Int = 60) throws(ManagementError) {
+    _ = try self.request(request, as: [String: String].self, timeoutSeconds: timeoutSeconds)
+  }
+
+  private func exchange(_ request: ManagementRequest, _ timeoutSeconds: Int) throws(ManagementError) -> [UInt8] {
+    guard let data = try? JSONEncoder().encode(request), data.count < ManagementRequest.sizeLimit else {
+      throw .malformed(program: program)
+    }
+    do throws(SystemError) {
+      let socket = try UnixSocket.connect(to: path, timeoutSeconds: timeoutSeconds)
+      try socket.writeAll(Array(data) + [0x0A])
+      return try LineReader.read(from: socket, limit: ManagementResponse.sizeLimit)
+    } catch {
+      switch error.code {
+      case ENOENT, ECONNREFUSED: throw .notRunning(program: program, path: path)
+      case EACCES, EPERM: throw .notPermitted(path: path)
+      case EAGAIN: throw .timedOut(program: program)
+      case ECONNRESET, EPIPE: throw .malformed(program: program)
+      default: throw .system(error)
+      }
+    }
+  }
+}
+
+enum LineReader {
+  /// Reads up to a line feed, which is left out. EAGAIN when nothing came in time, EPIPE when the line was cut,
+  /// EMSGSIZE when it is too long.
+  static func read(from socket: borrowing OwnedDescriptor, limit: Int) throws(SystemError) -> [UInt8] {
+    var line: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 16 << 10)
+    while true {
+      var span = chunk.mutableSpan
+      guard case .moved(let count) = try blocking(socket, &span) else {
+        throw SystemError(call: "read", code: EPIPE)
+      }
+      if let end = chunk[..<count].firstIndex(of: 0x0A) {
+        line += chunk[..<end]
+        guard line.count < limit else { throw SystemError(call: "read", code: EMSGSIZE) }
+        return line
+      }
+      line += chunk[..<count]
+      guard line.count < limit else { throw SystemError(call: "read", code: EMSGSIZE) }
+    }
+  }
+
+  private static func blocking(
+    _ socket: borrowing OwnedDescriptor, _ span: inout MutableSpan<UInt8>
+  ) throws(SystemError) -> Transfer {
+    let transfer = try socket.read(into: &span)
+    if transfer == .wouldBlock { throw SystemError(call: "read", code: EAGAIN) }
+    return transfer
+  }
+}

@@ -1,0 +1,21 @@
+internal import Glibc
+public import Kernel
+
+/// SIGINT and SIGTERM as a request to end in good order.
+public struct ShutdownSignals: ~Copyable, Sendable {
+  private let descriptor: SignalDescriptor
+
+  /// Call it on the main thread before any other thread is made. Ignores SIGPIPE as well.
+  public init() throws(SystemError) {
+    SignalDescriptor.ignoreBrokenPipes()
+    descriptor = try SignalDescriptor([SIGINT, SIGTERM])
+  }
+
+  /// To be polled for `readable`.
+  public var rawValue: CInt { descriptor.rawValue }
+
+  /// Blocks until the process is asked to end; returns the signal's name.
+  public borrowing func wait() -> String {
+    descriptor.wait() == SIGINT ? "SIGINT" : "SIGTERM"
+  }
+}

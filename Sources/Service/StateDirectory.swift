@@ -1,0 +1,102 @@
+public import Crypto
+internal import FoundationEssentials
+internal import Glibc
+
+/// Where a host keeps its key and what it has agreed on with its GateManager. For its owner's eyes only.
+public struct StateDirectory: Hashable, Sendable {
+  public static let keyName = "key.pem"
+  private static let sizeLimit = 1 << 20
+
+  public let path: String
+
+  public init(_ path: String) {
+    self.path = path
+  }
+
+  public func path(of name: String) -> String {
+    path.hasSuffix("/") ? path + name : "\(path)/\(name)"
+  }
+
+  public func contains(_ name: String) -> Bool {
+    unsafe access(path(of: name), F_OK) == 0
+  }
+
+  /// Makes it if it isn't there.
+  public func create() throws(CommandFailure) {
+    do throws(CryptoError) {
+      try AtomicFile.makeDirectory(path, permissions: 0o700)
+    } catch {
+      throw CommandFailure(error)
+    }
+  }
+
+  // MARK: JSON
+
+  /// Reads a file; `nil` if it isn't there.
+  public func load<Value: Decodable>(_ type: Value.Type, from name: String) throws(CommandFailure) -> Value? {
+    let bytes: [UInt8]
+    do throws(CryptoError) {
+      bytes = try AtomicFile.read(path(of: name), limit: Self.sizeLimit)
+    } catch {
+      if error.kind == .system(ENOENT) { return nil }
+      throw CommandFailure(error)
+    }
+    do {
+      return try JSONDecoder().decode(type, from: Data(bytes))
+    } catch let error as DecodingError {
+      throw CommandFailure(.configuration, "\(path(of: name)): \(Self.describe(error))")
+    } catch {
+      throw CommandFailure(.configuration, "\(path(of: name)): not JSON")
+    }
+  }
+
+  /// Writes a file that only its owner may read; it is there in full or, after a crash, as it was before.
+  public func save(_ value: some Encodable, as name: String) throws(CommandFailure) {
+    let bytes: [UInt8]
+    do {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      bytes = Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
+    } catch {
+      throw CommandFailure(.software, "\(path(of: name)): can't be written as JSON")
+    }
+    do throws(CryptoError) {
+      try AtomicFile.write(bytes, to: path(of: name), permissions: 0o600, replacing: true)
+    } catch {
+      throw CommandFailure(error)
+    }
+  }
+
+  private static func describe(_ error: DecodingError) -> String {
+    switch error {
+    case .keyNotFound(let key, _): "field \"\(key.stringValue)\" is missing"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+      context.codingPath.isEmpty
+        ? "not JSON" : "field \"\(context.codingPath.map(\.stringValue).joined(separator: "."))\" is wrong"
+    @unknown default: "unreadable"
+    }
+  }
+
+  // MARK: Key
+
+  /// The host's private key, which is made here and never leaves.
+  public func key() throws(CommandFailure) -> PrivateKey {
+    do throws(CryptoError) {
+      return try PrivateKey(contentsOf: path(of: Self.keyName))
+    } catch {
+      throw CommandFailure(error)
+    }
+  }
+
+  /// The key that is there, or a fresh one that is then there.
+  public func keyOrNew() throws(CommandFailure) -> PrivateKey {
+    if contains(Self.keyName) { return try key() }
+    do throws(CryptoError) {
+      let key = try PrivateKey.generate()
+      try key.write(to: path(of: Self.keyName))
+      return key
+    } catch {
+      throw CommandFailure(error)
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import Control
+import Crypto
+import Primitives
+import Testing
+
+@Suite struct MessageDecoderTests {
+  /// One of each type.
+  static func all() throws -> [ControlEnvelope] {
+    let key = try PrivateKey.generate()
+    let session = try SessionID.random()
+    let grant = SignedGrant(bytes: [1, 2, 3], signature: [4])
+    let ticket = try Ticket.random()
+    let agents = [
+      AgentDescription(
+        name: "plc-1", target: .device(.v4), tcp: [PortRange(102)!, PortRange(8000, 8010)!], udp: [.all], icmp: true,
+        about: "S7 – Halle 3", state: .up),
+      AgentDescription(name: "lan", target: .subnet(.v6, prefixLength: 64), address: "fd00::/64"),
+    ]
+    let messages: [ControlMessage] = [
+      .hello(.init(role: .siteManager, name: "plant", software: "sitemanager/1")),
+      .welcome(.init(gate: "gate", heartbeatSeconds: 20, serverTime: 1_800_000_000)),
+      .failure(.init(.siteOffline, "plant is \"away\"", retryAfter: 30)), .failure(.init(.other("new"), "")),
+      .enroll(.init(secret: [9, 8, 7], csr: "-----BEGIN\n", name: "plant")),
+      .enrolled(.init(certificate: "a", caCertificate: "b", grantKey: key.publicKey, name: "plant")),
+      .login(.init(user: "ada", password: "geheim/€", csr: "c", pc: "laptop")),
+      .loggedIn(.init(certificate: "a", caCertificate: "b", user: "ada", expires: 5)),
+      .agents(agents), .agents([]), .list,
+      .sites([.init(name: "plant", online: true, keyHash: key.keyHash, agents: agents)]),
+      .connect(.init(site: "plant", agents: ["plc-1"], reason: "why")), .connect(.init(site: "plant")),
+      .session(.init(id: session, ticket: ticket, grant: grant, siteKey: key.keyHash, agents: agents)),
+      .dial(.init(id: session, ticket: ticket, grant: grant)), .cancel(.init(id: session, reason: "no")),
+      .revoke(.init(id: session, reason: "slot over")), .sessionEnded(.init(id: session, reason: "done")),
+      .attach(ticket), .attached, .ping(7), .pong(.max),
+    ]
+    return messages.enumerated().map { index, message in
+      ControlEnvelope(message, request: index.isMultiple(of: 2) ? UInt64(index) : nil)
+    }
+  }
+
+  func frame(_ text: String) -> [UInt8] {
+    let size = UInt32(text.utf8.count)
+    return [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: size >> $0) } + Array(text.utf8)
+  }
+
+  func receive(_ decoder: inout MessageDecoder, _ bytes: [UInt8]) throws(ControlError) {
+    try decoder.receive(bytes.span)
+  }
+
+  func take(_ decoder: inout MessageDecoder) throws(ControlError) -> [ControlEnvelope] {
+    var found: [ControlEnvelope] = []
+    while let envelope = try decoder.next() { found.append(envelope) }
+    return found
+  }
+
+  @Test func everyMessageGoesThroughTheWire() throws {
+    var decoder = MessageDecoder()
+    for envelope in try Self.all() {
+      try receive(&decoder, try envelope.encoded())
+      #expect(try take(&decoder) == [envelope])
+      #expect(decoder.buffered == 0)
+    }
+  }
+
+  @Test func messagesAreFoundAtEverySplit() throws {
+    let envelopes = Array(try Self.all().prefix(4))
+    let wire = try envelopes.flatMap { try $0.encoded() }
+    for split in 0...wire.count {
+      var decoder = MessageDecoder()
+      try receive(&decoder, Array(wire[..<split]))
+      var found = try take(&decoder)
+      try receive(&decoder, Array(wire[split...]))
+      found += try take(&decoder)
+      #expect(found == envelopes)
+    }
+  }
+
+  @Test func messagesAreFoundByteByByte() throws {
+    let envelopes = try Self.all()
+    var decoder = MessageDecoder()
+    var found: [ControlEnvelope] = []
+    for byte in try envelopes.flatMap({ try $0.encoded() }) {
+      try receive(&decoder, [byte])
+      found += try take(&decoder)
+    }
+    #expect(found == envelopes)
+  }
+
+  @Test func oversizeIsRefusedAtItsHeader() throws {
+    var decoder = MessageDecoder()
+    try receive(&decoder, [0, 4, 0])
+    #expect(throws: ControlError.tooLong(262_145)) { try receive(&decoder, [1]) }
+    #expect(throws: ControlError.tooLong(262_145)) { _ = try decoder.next() }
+    #expect(throws: ControlError.tooLong(262_145)) { try receive(&decoder, [1]) }
+
+    // Also behind a message that is fine.
+    var second = MessageDecoder()
+    try receive(&second, try ControlEnvelope(.list).encoded() + [0xFF, 0xFF, 0xFF, 0xFF])
+    #expect(try second.next() == ControlEnvelope(.list))
+    #expect(throws: ControlError.tooLong(0xFFFF_FFFF)) { _ = try second.next() }
+  }
+
+  @Test func oversizeIsNotSent() throws {
+    let huge = ControlMessage.failure(.init(.busy, String(repeating: "x", count: ControlProtocol.messageLimit)))
+    #expect(throws: ControlError.self) { try ControlEnvelope(huge).encoded() }
+  }
+
+  @Test(
+    arguments: [
+      "", "x", "{", "[]", "null", "{}", "{\"type\":7}", "{\"type\":\"ping\"}", "{\"type\":\"ping\",\"id\":-1}",
+      "{\"type\":\"hello\",\"version\":1,\"role\":\"king\",\"name\":\"a\",\"software\":\"b\"}",
+      "{\"type\":\"attach\",\"ticket\":\"AAAA\"}", "{\"type\":\"list\"} {}",
+      "{\"type\":\"agents\",\"agents\":[{\"name\":\"a b\",\"kind\":\"device\",\"family\":4}]}",
+      "{\"type\":\"agents\",\"agents\":[{\"name\":\"a\",\"kind\":\"subnet\",\"family\":4,\"prefixLength\":33}]}",
+      "{\"type\":\"agents\",\"agents\":[{\"name\":\"a\",\"kind\":\"device\",\"family\":5}]}",
+      "{\"type\":\"agents\",\"agents\":[{\"name\":\"a\",\"kind\":\"device\",\"family\":4,\"tcp\":[\"9-1\"]}]}",
+    ])
+  func garbageIsMalformedAndSkipped(text: String) throws {
+    var decoder = MessageDecoder()
+    try receive(&decoder, frame(text) + (try ControlEnvelope(.list).encoded()))
+    let error = #expect(throws: ControlError.self) { _ = try decoder.next() }
+    guard case .malformed = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(try decoder.next() == ControlEnvelope(.list))
+  }
+
+  @Test func errorsNameTheField() throws {
+    var decoder = MessageDecoder()
+    try receive(&decoder, frame("{\"type\":\"agents\",\"agents\":[{\"name\":\"a\",\"family\":4}]}"))
+    let error = #expect(throws: ControlError.self) { _ = try decoder.next() }
+    guard case .malformed(let field, let reason) = error else { return }
+    #expect(field.hasSuffix("kind") && reason == "missing", "\(field) \(reason)")
+  }
+
+  @Test func whatLaterVersionsAddIsIgnored() throws {
+    var decoder = MessageDecoder()
+    try receive(&decoder, frame("{\"type\":\"teleport\",\"request\":3,\"to\":\"Mars\"}"))
+    try receive(&decoder, frame("{\"type\":\"ping\",\"id\":3,\"colour\":{\"deep\":[1,2,{}]}}"))
+    let found = try take(&decoder)
+    #expect(found == [ControlEnvelope(.unknown("teleport"), request: 3), ControlEnvelope(.ping(3))])
+  }
+
+  @Test func deepNestingIsRefused() throws {
+    var decoder = MessageDecoder()
+    try receive(&decoder, frame("{\"type\":\"list\",\"x\":" + String(repeating: "[", count: 200_000)))
+    #expect(throws: ControlError.self) { _ = try decoder.next() }
+  }
+
+  @Test func secretsAreNotShown() throws {
+    let login = ControlMessage.login(.init(user: "ada", password: "geheim", csr: "c", pc: "laptop"))
+    #expect(!"\(login)".contains("geheim"))
+    #expect(!"\(ControlMessage.enroll(.init(secret: [200, 201], csr: "", name: "n")))".contains("200"))
+  }
+}

@@ -1,0 +1,196 @@
+import Control
+import Crypto
+import Glibc
+import Kernel
+import Primitives
+import Testing
+
+@testable import Proxy
+
+@Suite struct ControlClientTests {
+  private let site: TestIdentity
+  private let hello = ControlMessage.Hello(role: .siteManager, name: "plant", software: "test")
+  private let events: EventLog
+
+  init() throws {
+    site = try TestIdentity("site")
+    events = try EventLog()
+  }
+
+  private func start(_ gate: GateServer) throws -> ControlClient {
+    var timing = ControlTiming()
+    timing.backoff = Backoff(shortest: .milliseconds(20), longest: .milliseconds(80))
+    timing.heartbeat = .milliseconds(100)...(.milliseconds(100))
+    let events = events
+    return try ControlClient(to: gate, credentials: site.credentials, hello: hello, timing: timing) {
+      events.append($0)
+    }
+  }
+
+  private func expectConnected(_ event: ControlClientEvent) {
+    guard case .connected(let welcome) = event else {
+      Issue.record("\(event)")
+      return
+    }
+    #expect(welcome.gate == "gm")
+  }
+
+  @Test func carriesMessagesBothWays() throws {
+    let expected = site.keyHash
+    let gate = try ScriptedGate { _, stream, reader in
+      guard stream.peerKeyHash == expected else { return }
+      try ScriptedGate.welcome(&stream, &reader)
+      while true {
+        let envelope = try reader.receive(from: &stream, until: soon)
+        switch envelope.message {
+        case .list: try stream.send(.sites([]), request: envelope.request, until: soon)
+        case .ping(let id): try stream.send(.pong(id), until: soon)
+        default: return
+        }
+      }
+    }
+    let client = try start(gate.gate)
+    expectConnected(try events.next())
+    try client.send(.list, request: 7)
+    guard case .message(let answer) = try events.next() else { return }
+    #expect(answer == ControlEnvelope(.sites([]), request: 7))
+    client.stop()
+    #expect(throws: ControlSendError.self) {
+      try client.send(.list)
+    }
+    gate.server.join()
+  }
+
+  @Test func answersPingsAndSendsItsOwn() throws {
+    let seen = ConnectionCounter()
+    let gate = try ScriptedGate { _, stream, reader in
+      try ScriptedGate.welcome(&stream, &reader)
+      try stream.send(.ping(42), until: soon)
+      var own = 0
+      while own < 5 {
+        switch try reader.receive(from: &stream, until: soon).message {
+        case .pong(42): _ = seen.next()
+        case .ping(let id):
+          own += 1
+          try stream.send(.pong(id), until: soon)
+        default: return
+        }
+      }
+      try stream.send(.list, until: soon)
+      _ = try reader.receive(from: &stream, until: soon)
+    }
+    let client = try start(gate.gate)
+    expectConnected(try events.next())
+    // Five heartbeats later it is still the same connection.
+    guard case .message(ControlEnvelope(.list)) = try events.next() else {
+      Issue.record("lost")
+      return
+    }
+    #expect(seen.next() == 1)
+    client.stop()
+    #expect(events.count == 2)
+    gate.server.join()
+  }
+
+  @Test func noticesASilentGate() throws {
+    let gate = try ScriptedGate { _, stream, reader in
+      try ScriptedGate.welcome(&stream, &reader)
+      while true { _ = try reader.receive(from: &stream, until: soon) }
+    }
+    let client = try start(gate.gate)
+    expectConnected(try events.next())
+    let start = Clock.now
+    guard case .disconnected(.silent(let interval), _) = try events.next() else {
+      Issue.record("not noticed")
+      return
+    }
+    #expect(interval >= .milliseconds(250))
+    #expect(Clock.now - start < .seconds(3))
+    client.stop()
+  }
+
+  @Test func comesBackAfterTheConnectionIsLost() throws {
+    let gate = try ScriptedGate(connections: 3) { number, stream, reader in
+      if number == 1 {
+        _ = try reader.receive(from: &stream, until: soon)
+        try stream.send(.failure(.init(.busy, "later")), until: soon)
+        return
+      }
+      try ScriptedGate.welcome(&stream, &reader)
+      if number == 0 {
+        stream.close()
+        return
+      }
+      _ = try reader.receive(from: &stream, until: soon)
+    }
+    let client = try start(gate.gate)
+    expectConnected(try events.next())
+    guard case .disconnected(.closed, let wait) = try events.next() else {
+      Issue.record("not closed")
+      return
+    }
+    #expect(wait >= .milliseconds(20) && wait <= .milliseconds(80))
+    guard case .disconnected(.refused(let failure), _) = try events.next() else {
+      Issue.record("not refused")
+      return
+    }
+    #expect(failure.code == .busy)
+    expectConnected(try events.next())
+    client.stop()
+    gate.server.join()
+  }
+
+  @Test func goesOnWhereNobodyListens() throws {
+    let server = try LocalServer { _ in }
+    let nobody = server.address
+    _ = try Outbound.connect(to: nobody, until: soon)
+    server.join()
+    let client = try start(GateServer(nobody, pin: .key(site.keyHash)))
+    for _ in 0..<4 {
+      guard case .disconnected(.dial(.refused), _) = try events.next() else {
+        Issue.record("another reason")
+        return
+      }
+    }
+    #expect(throws: ControlSendError.notConnected) { try client.send(.list) }
+    client.stop()
+  }
+
+  @Test func tellsNothingToAnotherKey() throws {
+    let gate = try ScriptedGate { _, stream, reader in
+      _ = try reader.receive(from: &stream, until: soon)
+      Issue.record("a stranger was greeted")
+    }
+    let client = try start(GateServer(gate.server.address, pin: .key(site.keyHash)))
+    guard case .disconnected(.wrongKey(_, let found), _) = try events.next() else {
+      Issue.record("not noticed")
+      return
+    }
+    #expect(found == gate.identity.keyHash)
+    client.stop()
+  }
+
+  @Test func boundsWhatWaits() throws {
+    let outbox = try ControlOutbox()
+    #expect(throws: ControlSendError.notConnected) { try outbox.append(ControlEnvelope(.list)) }
+    outbox.setOpen(true)
+    for _ in 0..<ControlOutbox.messageLimit { try outbox.append(ControlEnvelope(.list)) }
+    #expect(throws: ControlSendError.queueFull) { try outbox.append(ControlEnvelope(.list)) }
+    #expect(!outbox.take().isEmpty)
+    try outbox.append(ControlEnvelope(.list))
+    outbox.setOpen(false)
+    #expect(outbox.take().isEmpty, "messages don't outlive their connection")
+  }
+
+  @Test func stopsWhileItConnects() throws {
+    // Takes the connection and never says a word.
+    let server = try LocalServer { socket in _ = try? readToEnd(socket) }
+    let client = try start(GateServer(server.address, pin: .key(site.keyHash)))
+    usleep(30_000)
+    let start = Clock.now
+    client.stop()
+    #expect(Clock.now - start < .seconds(2))
+    #expect(events.count == 0)
+    server.join()
+  }
+}

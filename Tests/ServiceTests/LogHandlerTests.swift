@@ -1,0 +1,42 @@
+import Logging
+import Testing
+
+@testable import Service
+
+struct LogHandlerTests {
+  private func event(_ message: Logger.Message, _ metadata: Logger.Metadata) -> LogEvent {
+    LogEvent(
+      level: .info, message: message, metadata: metadata, source: "test", file: "f", function: "g", line: 1)
+  }
+
+  @Test func writesKeysInOrderAndQuotesWhatHasSpaces() {
+    let line = TextLogHandler.line(
+      event("session started", ["user": "ann", "site": "north plant", "bytes": "\(5)"]), ["session": "ab12"],
+      unixNanoseconds: 1_700_000_000_123_000_000)
+    #expect(
+      line
+        == "2023-11-14T22:13:20.123Z info     session started bytes=5 session=ab12 site=\"north plant\" user=ann\n")
+  }
+
+  @Test func escapesWhatCouldForgeALine() {
+    let line = TextLogHandler.line(
+      event("hello\n2023 fake", ["name": "a\u{202E}b\u{1B}[2J"]), [:], unixNanoseconds: 0)
+    #expect(line.dropLast().allSatisfy { !$0.isNewline })
+    #expect(line.contains(#"hello\n2023"#) && line.contains(#"a\u{202e}b\u{1b}[2J"#))
+  }
+
+  @Test func writesOneObjectALine() {
+    let line = JSONLogHandler.line(
+      event("a \"b\"\u{2028}", ["level": "mine", "é": "\n😀"]), [:], unixNanoseconds: -1_000_000)
+    #expect(
+      line == #"{"time":"1969-12-31T23:59:59.999Z","level":"info","message":"a \"b\"\u2028","_level":"mine","#
+        + #""\u00e9":"\n\ud83d\ude00"}"# + "\n")
+  }
+
+  @Test(arguments: [
+    (Int64(951_782_399), "2000-02-28T23:59:59Z"), (951_782_400, "2000-02-29T00:00:00Z"),
+    (4_107_542_400, "2100-03-01T00:00:00Z"), (0, "1970-01-01T00:00:00Z"),
+  ]) func knowsTheCalendar(seconds: Int64, text: String) {
+    #expect(Timestamp.text(unixSeconds: seconds) == text)
+  }
+}
