@@ -109,10 +109,25 @@ actor LinkService {
       gate.leave(id, reason: "left by the user")
       throw CommandFailure(.no, "left by the user")
     }
-    let aliases = try await adapter.attach(session) { end in
-      Task { await self.ended(name, epoch, id, end) }
-    }
+    // Known before it can end.
     sites[name]?.session = id
+    let aliases: [AgentAlias]
+    do {
+      // The closures capture few words: the compiler (6.3.1, x86-64) loses the stack of an asynchronous closure whose
+      // captures don't fit into registers.
+      aliases = try await adapter.attach(session) { end in
+        Task { await self.ended(id, end) }
+      }
+    } catch {
+      if sites[name]?.session == id { sites[name]?.session = nil }
+      throw error
+    }
+    guard sites[name]?.epoch == epoch else {
+      if sites[name] == nil { adapter.detach(site: name) }
+      throw CommandFailure(.no, "left by the user")
+    }
+    // One that has ended again already is `ended`'s to recover.
+    guard sites[name]?.session == id else { return aliases }
     sites[name]?.aliases = aliases
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
@@ -122,14 +137,15 @@ actor LinkService {
     return aliases
   }
 
-  private func ended(_ name: String, _ epoch: Int, _ id: SessionID, _ end: SessionEnd) async {
+  private func ended(_ id: SessionID, _ end: SessionEnd) async {
     gate?.leave(id, reason: "\(end)")
-    log.info("session ended", metadata: ["site": "\(name)", "session": "\(id)", "reason": "\(end)"])
-    guard sites[name]?.epoch == epoch, sites[name]?.session == id else { return }
+    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(end)"])
+    // One that its user has left is no longer among them.
+    guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
     sites[name]?.problem = "\(end)"
-    await recover(name, epoch)
+    await recover(name, site.epoch)
   }
 
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
