@@ -97,6 +97,7 @@ let package = Package(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
-    tests("Scenarios", []),
+    .testTarget(
+      name: "Scenarios", exclude: ["world.sh", "programs"], swiftSettings: settings),
   ]
 )
