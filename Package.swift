@@ -86,6 +86,7 @@ let package = Package(
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
     tests(
       "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests(
       "GateManagerTests",
       [
         "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",

@@ -59,7 +59,8 @@ END
   # Being told to end is no failure now. In the background, so that the signal is acted on at once.
   trap 'exit $((failed > 0))' INT TERM HUP
   sleep infinity &
-  wait $!
+  running=$!
+  wait "$running"
 }
 
 topology_up "$prefix" || exit 1

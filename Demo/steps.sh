@@ -86,12 +86,13 @@ ping_agent() {
   [[ $seen == *" 5 received"* && $seen != *"wrong data"* ]]
 }
 
-# explained EXPECTED-STATUS ADDRESS:PORT: the LinkManager's reason; 0 is permitted, 1 denied.
+# explained EXPECTED-STATUS ADDRESS:PORT: the LinkManager's reason; 0 is permitted, 1 denied. A LinkManager that can't
+# answer ends with 1 as well, but what it says then is an error and no reason.
 explained() {
   local reason status=0
   reason=$(lm explain "$2" --protocol tcp 2>&1) || status=$?
   echo "${reason:-no reason}" | tail -n 1
-  [ "$status" -eq "$1" ] && [ -n "$reason" ]
+  [ "$status" -eq "$1" ] && [ -n "$reason" ] && [[ $reason != Error:* ]]
 }
 
 # unreachable ERRORS ADDRESS PORT: denied by the PC's own side, which is told from a refusal by the device.
