@@ -58,7 +58,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     pool = SlabPool(limit: configuration.slabs)
     stack = Stack(configuration: stackConfiguration, secret: secret)
     table = AgentTable(pool: configuration.aliases)
-    bindings = SlotMap(limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
+    bindings = SlotMap(
+      limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
     refusals = RefusalLog(limit: configuration.rememberedRefusals)
     now = Clock.now
     nextSweep = now + .seconds(1)
@@ -197,7 +198,9 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       } catch {
         endSite(id, error)
       }
-      if sites.contains(id), sites[id].peer.session.isFinished { endSite(id, .finished(sites[id].peer.session.peerGoodbye)) }
+      if sites.contains(id), sites[id].peer.session.isFinished {
+        endSite(id, .finished(sites[id].peer.session.peerGoodbye))
+      }
     }
   }
 
