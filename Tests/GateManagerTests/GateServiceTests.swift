@@ -100,7 +100,8 @@ import Testing
     let server = fixture.server
     let echo = SocketBox()
     let far = try Thread(name: "far") {
-      echo.put(try? DataConnection.open(to: server, ticket: dial.ticket, credentials: site, until: Clock.now + .seconds(10)))
+      echo.put(
+        try? DataConnection.open(to: server, ticket: dial.ticket, credentials: site, until: Clock.now + .seconds(10)))
     }
     let near = try DataConnection.open(
       to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
@@ -118,9 +119,11 @@ import Testing
     #expect(fixture.eventually { $0.sessions.first?.bytesFromLink == UInt64(bytes.count) && $0.relay.active == 1 })
 
     // The same ticket again, and the ticket of the other role.
-    #expect(failure {
-      _ = try DataConnection.open(to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
-    } == .notPermitted)
+    #expect(
+      failure {
+        _ = try DataConnection.open(
+          to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
+      } == .notPermitted)
 
     // The user leaves: the session ends, both sockets too.
     link.stop()
