@@ -63,13 +63,14 @@ let package = Package(
       name: "Service",
       dependencies: [
         "Proxy", "Control", "Crypto", "Kernel", "Primitives",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: settings),
 
     host("GateManager", ["Proxy", "Crypto"]),
-    host("SiteManager", ["Proxy", "Framing", "Crypto"]),
+    host("SiteManager", ["Tun", "Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
@@ -83,6 +84,8 @@ let package = Package(
     tests(
       "ServiceTests",
       ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+    tests(
+      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
     tests(
       "GateManagerTests",
       [

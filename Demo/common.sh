@@ -64,6 +64,7 @@ clean_up() {
   topology_down "$prefix"
   for directory in "/tmp/$prefix".??????; do
     if [ -d "$directory" ] && [ -O "$directory" ]; then
+      [ ! -e "$directory/made-run-sshd" ] || rmdir /run/sshd 2>/dev/null
       rm -rf "$directory"
     fi
   done

@@ -47,8 +47,8 @@ UsePAM yes
 UseDNS no
 PrintMotd no
 END
-  # Debian's sshd wants its privilege separation directory, which its service makes at boot.
-  mkdir -p /run/sshd
+  # Debian's sshd wants its privilege separation directory, which its service makes. The mark lets clean_up take it away.
+  [ -d /run/sshd ] || { touch "$state/made-run-sshd" && mkdir /run/sshd; }
   start "sshd-$1" "device-$1" /usr/sbin/sshd -D -e -f "$home/sshd_config"
 }
 

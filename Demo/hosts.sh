@@ -52,20 +52,19 @@ connect_once() {
     { cat "$state/$1.aliases" "$state/log/lm-connect"; return 1; }
 }
 
-# alias_of SITE AGENT: the agent's address on the PC, from the table that `connect` printed. The line is the one with
-# the agent's name in it (alone or as SITE/AGENT); the device's own address, which may stand there too, is passed over.
+# alias_of SITE AGENT [4|6]: the agent's address on the PC, from the table that `connect` printed. The line is the one
+# with the agent's name in it (alone or as SITE/AGENT); the device's own address, which may stand there too, is passed
+# over.
 alias_of() {
-  awk -v agent="$2" -v path="$1/$2" '
+  awk -v agent="$2" -v path="$1/$2" -v family="${3:-4}" '
     {
       found = 0
       for (i = 1; i <= NF; i++) if ($i == agent || $i == path) found = 1
-      if (!found) next
-      for (i = 1; i <= NF; i++) {
+      for (i = 1; found && i <= NF; i++) {
         word = $i
         gsub(/[][,;()]|\/[0-9]+/, "", word)
         if (word ~ /^192\.168\.10\./ || word ~ /^fd00:10::/) continue
-        if (word ~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/ || word ~ /^[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*$/) {
-          if (agent ~ /6$/ && word !~ /:/) continue
+        if (word ~ (family == 4 ? "^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$" : "^[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*$")) {
           print word
           exit
         }

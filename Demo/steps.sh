@@ -44,14 +44,14 @@ unreachable_without_tunnel() {
   [ "$connected" -eq 0 ]
 }
 
-# web_page SITE AGENT LETTER TEXT: the page at the agent's alias is the one of this very site.
+# web_page SITE AGENT FAMILY TEXT: the page at the agent's alias is the one of this very site.
 web_page() {
   local address body
-  address=$(alias_of "$1" "$2")
-  [ -n "$address" ] || { echo "$1 has no alias for $2"; return 1; }
+  address=$(alias_of "$1" "$2" "$3")
+  [ -n "$address" ] || { echo "$1 has no IPv$3 alias for $2"; return 1; }
   body=$(at pc curl --silent --show-error --max-time 10 --noproxy '*' "$(url "$address")") || { echo "$body"; return 1; }
   echo "$(url "$address") answers \"${body% "$marker"}\" (${#body} bytes)"
-  [ "$body" = "$3 $marker" ]
+  [ "$body" = "$4 $marker" ]
 }
 
 modbus_poll() {
@@ -75,23 +75,24 @@ dns_query() {
   [ "$note" = "\"site-$2 $marker\"" ] && [ "$name" = 192.0.2.77 ]
 }
 
-# ping_agent SITE AGENT: five echoes that carry the marker, all of them answered with the same bytes.
+# ping_agent SITE AGENT FAMILY: five echoes that carry the marker, all of them answered with the same bytes.
 ping_agent() {
   local address seen
-  address=$(alias_of "$1" "$2")
-  [ -n "$address" ] || { echo "$1 has no alias for $2"; return 1; }
+  address=$(alias_of "$1" "$2" "$3")
+  [ -n "$address" ] || { echo "$1 has no IPv$3 alias for $2"; return 1; }
   seen=$(at pc ping -n -c 5 -i 0.2 -W 2 -s 200 -p "$(printf %s "$marker" | od -An -tx1 | tr -d ' \n')" "$address") ||
     { echo "$seen"; return 1; }
   echo "$address: $(grep -E 'packets transmitted' <<<"$seen"), $(tail -n 1 <<<"$seen")"
   [[ $seen == *" 5 received"* && $seen != *"wrong data"* ]]
 }
 
-# explained EXPECTED-STATUS ADDRESS:PORT: the LinkManager's reason; 0 is permitted, 1 denied.
+# explained EXPECTED-STATUS ADDRESS:PORT: the LinkManager's reason; 0 is permitted, 1 denied. A LinkManager that can't
+# answer ends with 1 as well, but what it says then is an error and no reason.
 explained() {
   local reason status=0
   reason=$(lm explain "$2" --protocol tcp 2>&1) || status=$?
   echo "${reason:-no reason}" | tail -n 1
-  [ "$status" -eq "$1" ] && [ -n "$reason" ]
+  [ "$status" -eq "$1" ] && [ -n "$reason" ] && [[ $reason != Error:* ]]
 }
 
 # unreachable ERRORS ADDRESS PORT: denied by the PC's own side, which is told from a refusal by the device.

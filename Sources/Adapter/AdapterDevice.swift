@@ -1,3 +1,4 @@
+import Kernel
 import Primitives
 import Tun
 
@@ -30,6 +31,9 @@ extension TunDevice {
     try routes.setUp(true, link: link)
     let own = configuration.aliases.own
     try routes.add(LinkAddress(own.v4, prefixLength: configuration.aliases.v4.length, link: link))
-    try routes.add(LinkAddress(own.v6, prefixLength: configuration.aliases.v6.length, link: link))
+    let v6 = LinkAddress(own.v6, prefixLength: configuration.aliases.v6.length, link: link)
+    try routes.add(v6)
+    // The kernel makes an IPv6 address usable a moment later, and drops packets until then.
+    for _ in 0..<100 where try !routes.isUsable(v6) { Thread.sleep(.milliseconds(5)) }
   }
 }

@@ -102,10 +102,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       default:
         let id = SlotID(token: event.token)
         guard sites.contains(id) else { continue }
-        if !event.readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) {
-          sites[id].peer.isReadable = true
-        }
-        if event.readiness.contains(.writable) { sites[id].peer.becameWritable() }
+        sites[id].peer.became(event.readiness)
       }
     }
     return true
@@ -127,6 +124,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     }
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
+    pool.trim()
     sweepEchoes()
   }
 

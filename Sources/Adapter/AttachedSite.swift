@@ -11,7 +11,8 @@ public struct EstablishedSession: ~Copyable, Sendable {
   let socket: OwnedDescriptor
   let secrets: RecordSecrets
   let surplus: [UInt8]
-  let id: SessionID
+  /// What the session is called on all three parts.
+  public let id: SessionID
 
   /// - Parameters:
   ///   - site: the site's name, which its agents are listed under.

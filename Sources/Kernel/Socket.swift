@@ -134,7 +134,9 @@ public enum Socket {
     var address = SocketAddress(endpoint)
     try checked("sendto", endpoint.description) {
       let sent = unsafe bytes.withUnsafeBytes { data in
-        unsafe address.withBytes { unsafe clinux_send_to(socket.rawValue, data.baseAddress, data.count, $0, $1.pointee) }
+        unsafe address.withBytes {
+          unsafe clinux_send_to(socket.rawValue, data.baseAddress, data.count, $0, $1.pointee)
+        }
       }
       return CInt(clamping: sent)
     }

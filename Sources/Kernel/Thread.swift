@@ -69,6 +69,13 @@ public final class Thread: Sendable {
     if first { pthread_join(handle, nil) }
   }
 
+  /// Lets the calling thread rest. A signal may end the rest early.
+  public static func sleep(_ time: Interval) {
+    var left = timespec(
+      tv_sec: Int(time.nanoseconds / 1_000_000_000), tv_nsec: Int(time.nanoseconds % 1_000_000_000))
+    _ = unsafe nanosleep(&left, nil)
+  }
+
   deinit {
     if !joined.withLock({ $0 }) { pthread_detach(handle) }
   }

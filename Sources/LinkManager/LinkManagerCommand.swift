@@ -11,5 +11,7 @@ struct LinkManagerCommand: ParsableCommand {
     abstract: "The technician's adapter: devices at remote sites, as if they were local.",
     discussion: "A PC is introduced to a GateManager once with `login`.",
     version: version,
-    subcommands: [Login.self])
+    subcommands: [
+      Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Explain.self, Forget.self,
+    ])
 }

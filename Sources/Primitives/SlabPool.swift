@@ -62,7 +62,9 @@ public struct SlabLane: Sendable {
   @usableFromInline let bases: UnsafeMutablePointer<UnsafeMutableRawPointer?>
   private let references: UnsafeMutablePointer<Int32>
   private var free: [UInt32] = []
+  /// Slabs that were ever numbered, and those of them that have memory now.
   private var made = 0
+  private var resident = 0
   /// Slabs that are referenced by someone.
   public private(set) var slabsInUse = 0
   /// The most slabs that were ever in use at once.
@@ -70,6 +72,8 @@ public struct SlabLane: Sendable {
 
   /// Slabs that hold cells: counted in `slabsInUse`, and kept for good.
   public var cellSlabs: Int { cellsMade / cellsPerSlab }
+
+  private var peakSinceTrim = 0
 
   private let cellsPerSlab: Int
   private var freeCells: [UInt32] = []
@@ -103,8 +107,8 @@ public struct SlabLane: Sendable {
     unsafe references.deallocate()
   }
 
-  /// Bytes of all slabs that were ever needed at once: they are kept for reuse.
-  public var residentBytes: Int { made * slabSize }
+  /// Bytes of all slabs that have memory, in use or kept for reuse.
+  public var residentBytes: Int { resident * slabSize }
 
   /// Whether less than a quarter of the pool is left: a reason to stop reading.
   public var isPressed: Bool { slabsInUse >= limit - limit / 4 }
@@ -239,6 +243,23 @@ public struct SlabLane: Sendable {
 
   // MARK: Slabs
 
+  /// Slabs that stay ready when nothing is in use: a short pause costs no memory to be made anew.
+  private static let keptSlabs = 4
+
+  /// Gives memory that was of no use since the last call back to the system. For a timer, not for the packet path.
+  public mutating func trim() {
+    defer { peakSinceTrim = slabsInUse }
+    var spare = resident - max(peakSinceTrim, Self.keptSlabs)
+    // Those at the front were free for longest.
+    for slab in free where spare > 0 {
+      guard let base = unsafe bases[Int(slab)] else { continue }
+      unsafe base.deallocate()
+      unsafe bases[Int(slab)] = nil
+      resident -= 1
+      spare -= 1
+    }
+  }
+
   private func soleReference(_ slab: UInt32) -> Bool {
     unsafe references[Int(slab)] == 1
   }
@@ -251,11 +272,15 @@ public struct SlabLane: Sendable {
       guard made < limit else { return nil }
       slab = UInt32(made)
       made += 1
+    }
+    if unsafe bases[Int(slab)] == nil {
       unsafe bases[Int(slab)] = .allocate(byteCount: slabSize, alignment: 4096)
+      resident += 1
     }
     unsafe references[Int(slab)] = 1
     slabsInUse += 1
     peakSlabsInUse = max(peakSlabsInUse, slabsInUse)
+    peakSinceTrim = max(peakSinceTrim, slabsInUse)
     return slab
   }
 

@@ -10,7 +10,7 @@ public struct GateBinding: Codable, Hashable, Sendable {
   /// The host's own certificate, from there, and its issuer's; PEM.
   public var certificate: String
   public var caCertificate: String
-  /// The proxy on the way, as a URL, unless the command line names another.
+  /// The proxy on the way, as a URL with its password, unless the command line names another.
   public var proxy: String?
 
   /// Refuses a certificate that is for another key or not from that issuer.

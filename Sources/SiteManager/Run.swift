@@ -37,9 +37,10 @@ struct Run: ParsableCommand {
       throw CommandFailure(
         .configuration, "this site isn't enrolled: run `sitemanager enroll --gate HOST --name NAME --code CODE` first")
     }
+    let key = try state.key()
     let identity = SiteIdentity(
-      server: try binding.gate.server(proxy: proxy), identity: try binding.gate.identity(key: state.key()),
-      grantKey: binding.grantKey)
+      server: try binding.gate.server(via: GateBinding.proxy(proxy)),
+      credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
     let service = SiteService(
       name: binding.name, identity: identity, agents: try Self.load(agents), log: log)
     let signals = try ShutdownSignals()

@@ -47,7 +47,7 @@ final class SiteService: Sendable {
 
   func start() throws(GateError) {
     let started = try ControlClient(
-      to: identity.server, credentials: identity.identity.credentials,
+      to: identity.server, credentials: identity.credentials,
       hello: .init(role: .siteManager, name: name, software: SiteManagerCommand.software)
     ) { [weak self] event in
       self?.handle(event)
@@ -62,7 +62,7 @@ final class SiteService: Sendable {
     running?.stop()
     // Sessions say goodbye on their own threads.
     for _ in 0..<20 where !state.withLock({ $0.meetings.isEmpty }) {
-      Pause.milliseconds(50)
+      Thread.sleep(.milliseconds(50))
     }
   }
 
@@ -227,7 +227,7 @@ final class SiteService: Sendable {
       return SiteStatus(
         site: name, gate: identity.server.address.description, connected: state.connectedSince != nil,
         connectedSeconds: state.connectedSince.map { now - $0 }, reconnects: state.reconnects,
-        problem: state.lastProblem, siteKey: "\(identity.identity.keyHash)", agents: agents, sessions: sessions,
+        problem: state.lastProblem, siteKey: "\(identity.keyHash)", agents: agents, sessions: sessions,
         refusals: state.refusals)
     }
   }

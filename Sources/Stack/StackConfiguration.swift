@@ -12,7 +12,7 @@ public struct StackConfiguration: Sendable {
   public var maximumSuperSegment = 65_535 - 40 - 20
   /// Slices in one packet: each takes an entry of the gathered write.
   public var maximumSlices = 64
-  /// The largest receive window that is ever advertised; fixes the window scale. Credit beyond it is held back.
+  /// The largest receive window that is ever advertised; fixes the window scale. Credit beyond it opens later.
   public var maximumReceiveWindow = 4 << 20
   /// The receive credit of a flow before the first `setReceiveCredit`.
   public var initialReceiveCredit = 64 << 10
@@ -58,11 +58,12 @@ public struct StackConfiguration: Sendable {
 
 /// What a stack holds at most: nothing that a packet can cause grows beyond this.
 public struct StackLimits: Sendable {
-  /// TCP connections, half-open ones included. Each takes about 700 bytes, plus what is in flight.
+  /// TCP connections, half-open ones included. Each takes about 700 bytes with its table entries, plus what is
+  /// in flight.
   public var tcpFlows = 4096
   /// Connections that are not established yet. A scanner or a flood ends here, and live flows keep their places.
   public var halfOpen = 512
-  /// Ended connections that are remembered: about 120 bytes each. The oldest goes first, which costs a RST for a stray
+  /// Ended connections that are remembered: about 250 bytes each. The oldest goes first, which costs a RST for a stray
   /// segment at worst.
   public var timeWait = 2048
   /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds.
@@ -82,8 +83,8 @@ public struct StackLimits: Sendable {
   public var outgoing = 4096
   /// ICMP errors in a second (RFC 4443 section 2.4 (f)); also RSTs for unknown connections.
   public var errorsPerSecond = 1000
-  /// Challenge acknowledgements in a second (RFC 5961 section 7 has 10 in 5 s for a whole host, which RFC 5961 attacks
-  /// made a side channel of: local peers only, so generous).
+  /// Challenge acknowledgements in a second. RFC 5961 section 7 suggests 10 in 5 s; a limit that low, shared by all
+  /// connections, became a side channel, and the peers here are local.
   public var challengesPerSecond = 1000
 
   public init() {}

@@ -25,7 +25,7 @@ public struct Transmit: ~Copyable {
   /// Bytes of the packet.
   public var count: Int { headerCount + payloadCount }
 
-  /// Reads the headers.
+  /// Reads the headers, from the first byte of the IP header on.
   public func withHeader<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     try body(buffer.span.extracting(0..<headerCount))
   }

@@ -8,7 +8,9 @@ import Primitives
 ///
 /// A packet crosses in one system call each way: its vnet header (struct virtio_net_hdr) goes to and from room of
 /// the device's own, so that the packet alone lies in the slice.
-@safe public struct TunDevice: ~Copyable, PacketDevice {
+///
+/// Sendable because its memory belongs to this value alone, and is touched by `mutating` calls only.
+@safe public struct TunDevice: ~Copyable, PacketDevice, @unchecked Sendable {
   /// The name that the kernel gave.
   public let name: String
   /// The interface's index; `nil` if the device lives in another network namespace than the calling thread.
@@ -27,7 +29,8 @@ import Primitives
   /// The vnet header of the packet that is read or written.
   private let vnet: UnsafeMutablePointer<UInt8>
   private var segmenter = Segmenter()
-  private var refusesUDPSegmentation = false
+  /// Set once the kernel has refused a UDP super-segment.
+  var refusesUDPSegmentation = false
 
   private static let vectorLimit = 2 + PacketLimits.payloadSlices
   /// The kernel takes any size from 10 on; larger ones are future fields, which stay 0.

@@ -17,10 +17,10 @@ import Testing
     events = try EventLog()
   }
 
-  private func start(_ gate: GateServer) throws -> ControlClient {
+  private func start(_ gate: GateServer, heartbeat: Interval = .milliseconds(100)) throws -> ControlClient {
     var timing = ControlTiming()
     timing.backoff = Backoff(shortest: .milliseconds(20), longest: .milliseconds(80))
-    timing.heartbeat = .milliseconds(100)...(.milliseconds(100))
+    timing.heartbeat = heartbeat...heartbeat
     let events = events
     return try ControlClient(to: gate, credentials: site.credentials, hello: hello, timing: timing) {
       events.append($0)
@@ -58,6 +58,53 @@ import Testing
     #expect(throws: ControlSendError.self) {
       try client.send(.list)
     }
+    gate.server.join()
+  }
+
+  @Test func boundsWhatASlowGateLeavesWaiting() throws {
+    let reason = String(repeating: "x", count: 200_000)
+    let isFull = try Cancellation()
+    let received = ConnectionCounter()
+    let gate = try ScriptedGate { _, stream, reader in
+      try ScriptedGate.welcome(&stream, &reader)
+      let deadline = soon
+      while !isFull.isCancelled, Clock.now < deadline { usleep(5_000) }
+      while true {
+        let envelope = try reader.receive(from: &stream, until: soon)
+        guard envelope.message == .connect(.init(site: "s", reason: reason)) else { break }
+        guard envelope.request == UInt64(received.next()) else { return }
+      }
+      try stream.send(.sites([]), until: soon)
+      _ = try reader.receive(from: &stream, until: soon)
+    }
+    let client = try start(gate.gate, heartbeat: .seconds(20))
+    expectConnected(try events.next())
+    var sent = 0
+    var full = false
+    // The kernel holds some megabytes; what goes beyond waits here, and not without end.
+    while !full, sent < 400 {
+      do throws(ControlSendError) {
+        try client.send(.connect(.init(site: "s", reason: reason)), request: UInt64(sent))
+        sent += 1
+        usleep(1_000)
+      } catch {
+        #expect(error == .queueFull)
+        full = true
+      }
+    }
+    #expect(full)
+    isFull.cancel()
+    let deadline = soon
+    while Clock.now < deadline {
+      if (try? client.send(.list)) != nil { break }
+      usleep(2_000)
+    }
+    guard case .message(ControlEnvelope(.sites([]))) = try events.next() else {
+      Issue.record("not all of it arrived")
+      return
+    }
+    #expect(received.next() == sent)
+    client.stop()
     gate.server.join()
   }
 

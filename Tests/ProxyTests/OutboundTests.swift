@@ -15,6 +15,28 @@ import Testing
     server.join()
   }
 
+  @Test func triesTheNextAddressOfAName() throws {
+    // The listener has the IPv4 address only; the name may have ::1 as well, and first.
+    let server = try LocalServer { socket in try? write([1], to: socket) }
+    let named = HostPort(host: "localhost", port: server.endpoint.port)!
+    let socket = try Outbound.connect(to: named, until: soon)
+    #expect(try readExactly(1, from: socket) == [1])
+    server.join()
+  }
+
+  @Test func givesUpOnNamesThatDoNotExist() {
+    let start = Clock.now
+    let error = #expect(throws: DialError.self) {
+      _ = try Outbound.connect(to: HostPort("gm.invalid:443")!, until: start + .seconds(2))
+    }
+    // Which of the two depends on the resolver; that it ends in time doesn't.
+    switch error {
+    case .resolve, .timedOut: break
+    default: Issue.record("\(String(describing: error))")
+    }
+    #expect(Clock.now - start < .seconds(4))
+  }
+
   @Test func tellsRefusalFromSilence() throws {
     let listener = try Socket.listen(on: Endpoint(IPAddress(127, 0, 0, 1), 0))
     let endpoint = Socket.localEndpoint(listener)!

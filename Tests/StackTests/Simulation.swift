@@ -160,8 +160,9 @@ struct Simulation {
     nextTick = now + tickInterval
   }
 
-  mutating func connect() throws {
-    first.flow = try first.stack.connect(from: Self.firstEnd, to: Self.secondEnd, now: now)
+  mutating func connect(isV6: Bool = false) throws {
+    first.flow = try first.stack.connect(
+      from: isV6 ? Packets.application6 : Self.firstEnd, to: isV6 ? Packets.device6 : Self.secondEnd, now: now)
   }
 
   /// Lets both ends send what they have.

@@ -32,7 +32,7 @@ import Testing
       simulation.second.buffer = 4096 << Int(random.next() % 8)
       simulation.first.outbox = Simulation.pattern(200_000, seed: seed)
       simulation.second.outbox = Simulation.pattern(200_000, seed: ~seed)
-      try simulation.connect()
+      try simulation.connect(isV6: seed % 4 == 0)
       simulation.runToClose(limit: .seconds(3000))
       expectComplete(simulation, seed: seed)
     }
@@ -40,6 +40,7 @@ import Testing
 
   private static func configuration(_ random: inout SeededRandom) -> StackConfiguration {
     var configuration = StackConfiguration()
+    configuration.maximumReceiveWindow = [30_000, 4 << 20][Int(random.next() % 2)]
     configuration.mtu = [576, 1280, 1500, 9000][Int(random.next() % 4)]
     configuration.timestamps = random.chance(0.5)
     configuration.selectiveAcknowledgements = random.chance(0.7)

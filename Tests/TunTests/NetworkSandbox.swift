@@ -54,7 +54,7 @@ struct Bench<Device: PacketDevice & ~Copyable>: ~Copyable {
     self.device = device
   }
 
-  /// The next packet, as an array; `nil` when none comes within a second.
+  /// The next packet, as an array; `nil` when none comes for five seconds, which is time for a retransmission.
   mutating func next() throws -> (bytes: [UInt8], offload: Offload)? {
     for _ in 0..<100 {
       guard let region = pool.reserve(PacketLimits.size, in: &lane) else { throw Unmet(what: "pool is exhausted") }
@@ -62,7 +62,7 @@ struct Bench<Device: PacketDevice & ~Copyable>: ~Copyable {
       case .packet(let slice, let offload): return (pool.array(slice), offload)
       case .dropped: continue
       case .wouldBlock:
-        guard let descriptor = device.descriptor, clinux_poll_one(descriptor, Int16(POLLIN), 1000) > 0 else {
+        guard let descriptor = device.descriptor, clinux_poll_one(descriptor, Int16(POLLIN), 5000) > 0 else {
           return nil
         }
       }

@@ -21,6 +21,13 @@ struct TunDeviceTests {
     try routes.add(LinkAddress(host, prefixLength: 24, link: link))
     try routes.add(LinkAddress(host6, prefixLength: 64, link: link))
     try routes.setUp(true, link: link)
+    for _ in 0..<500 {
+      if try routes.isUsable(LinkAddress(host6, link: link)), try routes.isUsable(LinkAddress(host, link: link)) {
+        return
+      }
+      usleep(10_000)
+    }
+    throw Unmet(what: "the addresses don't become usable")
   }
 
   /// A device without a vnet header, as an older program would make it.
@@ -90,9 +97,11 @@ struct TunDeviceTests {
     #expect(counters.softwareSegmented == 1)
   }
 
-  @Test func `UDP super-segments arrive as datagrams, whatever the kernel can`() throws {
-    let sizes = try NetworkSandbox.run {
+  @Test(arguments: [false, true])
+  func `UDP super-segments arrive as datagrams, whatever the kernel can`(isRefused: Bool) throws {
+    let (sizes, counters) = try NetworkSandbox.run {
       var bench = Bench(try TunDevice(opening: TunConfiguration()))
+      if isRefused { bench.device.refusesUDPSegmentation = true }
       try Self.configure(bench.device)
       let socket = try Socket.make(.v4, .datagram)
       try Socket.send([0].span, to: Endpoint(Self.peer, 7777), from: socket)
@@ -100,9 +109,11 @@ struct TunDeviceTests {
       let reply = TestPacket.udp(
         from: Endpoint(Self.peer, 7777), to: asked.tuple.source, payload: TestPacket.pieces(2500), segmentSize: 1000)
       try need(try bench.write(reply) == .written, "reply not written")
-      return try (0..<3).map { _ in try receive(socket).count }
+      return (try (0..<3).map { _ in try receive(socket).count }, bench.device.counters)
     }
     #expect(sizes == [1000, 1000, 500])
+    #expect(counters.superSegmentsWritten + counters.softwareSegmented == 1)
+    if isRefused { #expect(counters.softwareSegmented == 1) }
   }
 
   @Test func `a device is adopted from a descriptor`() throws {
@@ -215,7 +226,7 @@ extension Bench where Device: ~Copyable {
       from: peer, to: application, sequence: 5000, acknowledgement: syn.header.sequence &+ 1, flags: [.syn, .ack],
       options: options)
     try need(try write(synAck) == .written, "SYN-ACK not written")
-    _ = try nextTCP()
+    try need(try nextTCP().header.flags == .ack, "SYN-ACK was not taken")
     try socket.setNonblocking(false)
     // The initial window is ten segments: it all leaves without an acknowledgement.
     let sent = TestPacket.pieces(9000, seed: 5).flatMap { $0 }

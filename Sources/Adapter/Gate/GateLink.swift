@@ -23,7 +23,7 @@ public final class GateLink: Sendable {
   }
 
   private let server: GateServer
-  private let identity: Identity
+  private let credentials: TLSContext.Credentials
   private let client: ControlClient
   private let shared: Shared
 
@@ -31,15 +31,15 @@ public final class GateLink: Sendable {
   ///
   /// - Parameter onNotice: called for what GateManager says unasked (a session was revoked or has ended).
   public init(
-    server: GateServer, identity: Identity, user: String, software: String,
+    server: GateServer, credentials: TLSContext.Credentials, user: String, software: String,
     onNotice: @escaping @Sendable (ControlMessage) -> Void = { _ in }
   ) throws(GateError) {
     let shared = Shared()
     self.server = server
-    self.identity = identity
+    self.credentials = credentials
     self.shared = shared
     client = try ControlClient(
-      to: server, credentials: identity.credentials,
+      to: server, credentials: credentials,
       hello: .init(role: .linkManager, name: user, software: software)
     ) { event in
       switch event {
@@ -109,16 +109,16 @@ public final class GateLink: Sendable {
     _ session: ControlMessage.Session, site: String
   ) async throws -> Parcel<EstablishedSession> {
     let server = server
-    let identity = identity
+    let credentials = credentials
     return try await withCheckedThrowingContinuation { continuation in
       do {
         _ = try Thread(name: "meet") {
           do {
             let deadline = Clock.now + Self.meetingTime
             let socket = try DataConnection.open(
-              to: server, ticket: session.ticket, credentials: identity.credentials, until: deadline)
+              to: server, ticket: session.ticket, credentials: credentials, until: deadline)
             let outcome = try EndToEndHandshake.run(
-              on: socket, role: .link, credentials: identity.credentials, expecting: session.siteKey,
+              on: socket, role: .link, credentials: credentials, expecting: session.siteKey,
               exporterContext: try session.grant.exporterContext(session: session.id), until: deadline)
             let established = EstablishedSession(
               id: session.id, site: site, agents: session.agents, socket: socket, secrets: outcome.secrets,

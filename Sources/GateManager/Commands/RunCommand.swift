@@ -5,9 +5,6 @@ import Logging
 import Primitives
 import Service
 
-extension LogFormat: ExpressibleByArgument {}
-extension Logger.Level: @retroactive ExpressibleByArgument {}
-
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
@@ -25,11 +22,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Threads that relay; each session has one.")
   var relayThreads = 2
 
-  @Option(help: "Log as lines of text or as JSON objects: text or json.")
-  var logFormat = LogFormat.text
-
-  @Option(help: "The least level that is logged: trace, debug, info, notice, warning, error or critical.")
-  var logLevel = Logger.Level.info
+  @OptionGroup var logging: LoggingOptions
 
   func validate() throws {
     guard Endpoint(text: listen) != nil else {
@@ -44,8 +37,7 @@ struct RunCommand: ParsableCommand {
     try reporting {
       let signals: ShutdownSignals
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
-      logFormat.install(level: logLevel)
-      let logger = Logger(label: "gatemanager")
+      let logger = logging.bootstrap("gatemanager")
       raiseDescriptorLimit()
       let service = try start(endpoint, logger)
       let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in

@@ -136,8 +136,7 @@ final class ControlOutbox: Sendable {
 
   /// All that waits.
   func take() -> [UInt8] {
-    wakeup.clear()
-    return queue.withLock { queue in
+    queue.withLock { queue in
       defer { queue = Queue(isOpen: queue.isOpen) }
       return queue.bytes
     }

@@ -89,10 +89,12 @@ struct ControlLoop: ~Copyable {
   private func serve(
     _ stream: inout TLSStream, _ reader: inout MessageReader, _ start: Liveness
   ) throws(GateError) {
+    let poller = try makePoller(for: stream.socket)
     var liveness = start
     var output: [UInt8] = []
+    var awaitsRoom = false
     while true {
-      while try reader.fill(from: &stream) {
+      while !shared.cancellation.isCancelled, try reader.fill(from: &stream) {
         liveness.received(now: Clock.now)
         while let envelope = try reader.next() { try receive(envelope, &liveness, &output) }
       }
@@ -102,12 +104,35 @@ struct ControlLoop: ~Copyable {
       case .ping: output += try ControlEnvelope(.ping(liveness.ping(now: now))).bytes()
       case .dead(let interval): throw .silent(interval)
       }
-      output += shared.take()
+      shared.wakeup.clear()
       try flush(&output, to: &stream)
-      if try !wait(stream.socket, writable: !output.isEmpty, until: liveness.nextDeadline) {
+      do throws(SystemError) {
+        if awaitsRoom == output.isEmpty {
+          awaitsRoom.toggle()
+          let readiness: Readiness = awaitsRoom ? [.readable, .writable] : .readable
+          try poller.modify(stream.socket.rawValue, token: 0, for: readiness)
+        }
+        _ = try poller.wait(timeout: liveness.nextDeadline - Clock.now)
+      } catch {
+        throw .system(error)
+      }
+      if shared.cancellation.isCancelled {
         stream.close()
         throw .cancelled
       }
+    }
+  }
+
+  /// Watches the socket, the outbox and the wish to stop; who woke us is found by asking each.
+  private func makePoller(for socket: borrowing OwnedDescriptor) throws(GateError) -> Poller {
+    do throws(SystemError) {
+      let poller = try Poller()
+      try poller.add(socket.rawValue, token: 0, for: .readable)
+      try poller.add(shared.wakeup.descriptor.rawValue, token: 1, for: .readable)
+      try poller.add(shared.cancellation.descriptor, token: 2, for: .readable)
+      return poller
+    } catch {
+      throw .system(error)
     }
   }
 
@@ -125,30 +150,20 @@ struct ControlLoop: ~Copyable {
     }
   }
 
+  /// Writes what waits. The outbox is emptied only when all that was taken before has left, so that its bound holds.
   private func flush(_ output: inout [UInt8], to stream: inout TLSStream) throws(GateError) {
-    var start = 0
-    loop: while start < output.count {
-      switch try stream.writeSome(output.span.extracting(start..<output.count)) {
-      case .bytes(let count): start += count
-      case .wantsRead, .wantsWrite: break loop
+    while true {
+      if output.isEmpty { output = shared.take() }
+      guard !output.isEmpty else { return }
+      var start = 0
+      loop: while start < output.count {
+        switch try stream.writeSome(output.span.extracting(start..<output.count)) {
+        case .bytes(let count): start += count
+        case .wantsRead, .wantsWrite: break loop
+        }
       }
-    }
-    output.removeFirst(start)
-  }
-
-  /// - Returns: `false` when the client is to stop.
-  private func wait(
-    _ socket: borrowing OwnedDescriptor, writable: Bool, until deadline: Instant
-  ) throws(GateError) -> Bool {
-    do throws(SystemError) {
-      let poller = try Poller()
-      try poller.add(socket.rawValue, token: 0, for: writable ? [.readable, .writable] : .readable)
-      try poller.add(shared.wakeup.descriptor.rawValue, token: 1, for: .readable)
-      try poller.add(shared.cancellation.descriptor, token: 2, for: .readable)
-      _ = try poller.wait(timeout: deadline - Clock.now)
-      return !shared.cancellation.isCancelled
-    } catch {
-      throw .system(error)
+      output.removeFirst(start)
+      guard output.isEmpty else { return }
     }
   }
 }

@@ -7,6 +7,8 @@ import Primitives
 public enum DataConnection {
   /// Presents the ticket, waits until the other end is there, and leaves TLS.
   ///
+  /// TLS writes to the socket by itself: the calling thread must ignore or block SIGPIPE.
+  ///
   /// - Parameters:
   ///   - ticket: of this session, for this role and the key of `credentials`.
   ///   - deadline: for all of it, the wait for the other end included.

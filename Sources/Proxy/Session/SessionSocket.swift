@@ -8,7 +8,8 @@ public struct SessionSocket: ~Copyable {
   public let socket: OwnedDescriptor
   private let gather = Gather()
   private var output = SliceQueue(minimumCapacity: 512)
-  public var isReadable = true
+  public private(set) var isReadable = true
+  private var isPeerClosed = false
   public private(set) var isWritable = true
 
   /// Bytes that are sealed ahead of the socket: enough for one gathered write, few enough to be overtaken.
@@ -35,9 +36,12 @@ public struct SessionSocket: ~Copyable {
     }
   }
 
-  /// Tells that the poller found the socket writable again.
-  public mutating func becameWritable() {
-    isWritable = true
+  /// Tells what the poller found.
+  public mutating func became(_ readiness: Readiness) {
+    if readiness.contains(.writable) { isWritable = true }
+    guard !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) else { return }
+    isReadable = true
+    if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { isPeerClosed = true }
   }
 
   /// Bytes sealed and not taken by the kernel.
@@ -61,8 +65,8 @@ public struct SessionSocket: ~Copyable {
     switch transfer {
     case .moved(let count):
       do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch { throw .session(error) }
-      // A short read has emptied the socket: the next readiness comes as an edge.
-      if count < target.count { isReadable = false }
+      // A short read has emptied the socket: the next readiness comes as an edge, unless the end was told already.
+      if count < target.count, !isPeerClosed { isReadable = false }
       return isReadable
     case .wouldBlock:
       isReadable = false

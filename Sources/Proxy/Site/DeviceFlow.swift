@@ -20,6 +20,8 @@ struct DeviceFlow: ~Copyable {
   var isWritable = true
   /// The device has sent something that wasn't read.
   var isReadable = false
+  /// The poller has told that the device's end is there to read.
+  var isPeerClosed = false
   /// The stream's credit is used up: not read before there is more.
   var waitsForCredit = false
   /// Waits in the list of flows to read.

@@ -7,13 +7,18 @@ import Primitives
 /// What a site is, for meeting LinkManagers: its identity and what it trusts.
 public struct SiteIdentity: Sendable {
   public var server: GateServer
-  public var identity: Identity
+  /// What it shows of itself, to GateManager and end to end.
+  public var credentials: TLSContext.Credentials
+  public var keyHash: KeyHash
   /// GateManager's key for grants, known since enrolment.
   public var grantKey: PublicKey
 
-  public init(server: GateServer, identity: Identity, grantKey: PublicKey) {
+  public init(
+    server: GateServer, credentials: TLSContext.Credentials, keyHash: KeyHash, grantKey: PublicKey
+  ) {
     self.server = server
-    self.identity = identity
+    self.credentials = credentials
+    self.keyHash = keyHash
     self.grantKey = grantKey
   }
 }
@@ -56,7 +61,7 @@ extension SiteIdentity {
     do throws(GrantError) {
       let claims = try dial.grant.claims(signedBy: grantKey)
       grant = try dial.grant.verify(
-        with: grantKey, site: identity.keyHash, clientKey: claims.clientKey, session: dial.id, now: Clock.unixSeconds)
+        with: grantKey, site: keyHash, clientKey: claims.clientKey, session: dial.id, now: Clock.unixSeconds)
     } catch {
       throw .grant(error)
     }
@@ -64,7 +69,7 @@ extension SiteIdentity {
     let socket: OwnedDescriptor
     do throws(GateError) {
       socket = try DataConnection.open(
-        to: server, ticket: dial.ticket, credentials: identity.credentials, until: deadline)
+        to: server, ticket: dial.ticket, credentials: credentials, until: deadline)
     } catch {
       throw .gate(error)
     }
@@ -73,7 +78,7 @@ extension SiteIdentity {
       let context: [UInt8]
       do { context = try dial.grant.exporterContext(session: dial.id) } catch { throw .cancelled }
       outcome = try EndToEndHandshake.run(
-        on: socket, role: .site, credentials: identity.credentials, expecting: grant.clientKey,
+        on: socket, role: .site, credentials: credentials, expecting: grant.clientKey,
         exporterContext: context, until: deadline)
     } catch {
       throw .handshake(error)

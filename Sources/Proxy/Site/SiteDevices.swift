@@ -74,6 +74,7 @@ extension SiteLoop {
       guard flows.contains(key), flows[key].phase == .open else { return }
     }
     if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { flows[key].isReadable = true }
+    if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { flows[key].isPeerClosed = true }
     if readiness.contains(.writable) { flows[key].isWritable = true }
     scheduleRead(key)
     scheduleWrite(key)
@@ -190,7 +191,8 @@ extension SiteLoop {
         status.payloadReads += 1
         status.payloadReadBytes += UInt64(count)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
-        if count < size { flows[key].isReadable = false }
+        // A short read has emptied the socket, unless the end was told already: no further edge would come for it.
+        if count < size, !flows[key].isPeerClosed { flows[key].isReadable = false }
       case .wouldBlock: flows[key].isReadable = false
       case .ended:
         flows[key].deviceFinished = true

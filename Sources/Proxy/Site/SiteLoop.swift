@@ -99,9 +99,7 @@ struct SiteLoop: ~Copyable {
     for index in 0..<count {
       let event = poller.event(index)
       switch event.token {
-      case Self.connectionToken:
-        if !event.readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { peer.isReadable = true }
-        if event.readiness.contains(.writable) { peer.becameWritable() }
+      case Self.connectionToken: peer.became(event.readiness)
       case Self.mailboxToken: handleCommands()
       default: deviceReady(SlotID(token: event.token), event.readiness)
       }
@@ -118,6 +116,7 @@ struct SiteLoop: ~Copyable {
     if peer.session.isFinished { throw .finished(peer.session.peerGoodbye) }
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
+    pool.trim()
     sweep()
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
@@ -126,8 +125,19 @@ struct SiteLoop: ~Copyable {
     for command in mailbox.receive() {
       switch command {
       case .end(let reason): end(reason)
-      case .replaceRules(let rules): policy.replaceRules(rules)
+      case .replaceRules(let rules):
+        policy.replaceRules(rules)
+        cutForbidden()
       }
+    }
+  }
+
+  /// Cuts flows that the rules no longer permit.
+  private mutating func cutForbidden() {
+    for key in flows.ids
+    where !policy.permits(agent: flows[key].agent, flows[key].transport, flows[key].target) {
+      peer.session.reset(flows[key].id, .revoked, pool: &pool)
+      drop(key, reset: true)
     }
   }
 

@@ -47,6 +47,18 @@ public struct SitePolicy: Sendable {
     self.rules = Dictionary(rules.map { ($0.agent, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
+  /// Whether a flow that is open may go on.
+  func permits(agent: String, _ transport: TransportProtocol, _ target: Endpoint) -> Bool {
+    guard let rule = rules[agent], granted?.contains(agent) ?? true, rule.device.contains(target.address) else {
+      return false
+    }
+    switch transport {
+    case .icmp: return rule.echo
+    case .tcp: return rule.tcp.contains { $0.contains(target.port) }
+    case .udp: return rule.udp.contains { $0.contains(target.port) }
+    }
+  }
+
   public var deadline: Instant? { expires }
 
   /// The device endpoint for a request, or who says no and why.

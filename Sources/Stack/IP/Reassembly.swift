@@ -142,7 +142,9 @@ struct Reassembly {
   ) -> Slice? {
     let isV4 = key.source.family == .v4
     let headerCount = isV4 ? IPv4Header.minimumSize : IPv6Header.size
-    guard headerCount + total <= pool.slabSize, let region = pool.reserve(headerCount + total, in: &lane) else { return nil }
+    guard headerCount + total <= pool.slabSize, let region = pool.reserve(headerCount + total, in: &lane) else {
+      return nil
+    }
     let packet = pool.commit(region, count: headerCount + total, in: &lane)
     pool.withMutableSpan(packet) { bytes in
       if isV4 {

@@ -145,8 +145,7 @@ struct TCPConnection {
 
   /// The start of the stream as the peer's SYN gives it, in an active open.
   mutating func synchronizeReceiver(_ header: TCPHeader, configuration: StackConfiguration) {
-    let credit = receiver.window(maximum: configuration.maximumReceiveWindow)
-    receiver = TCPReceiver(next: SequenceNumber(header.sequence) + 1, credit: credit)
+    receiver = TCPReceiver(next: SequenceNumber(header.sequence) + 1, credit: receiver.credit)
     adopt(header, configuration: configuration)
   }
 

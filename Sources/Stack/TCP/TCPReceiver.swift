@@ -27,11 +27,15 @@ struct TCPReceiver {
     creditEdge = next + credit
   }
 
+  /// What of the owner's credit is left behind `next`; below zero if credit was taken back.
+  var credit: Int { creditEdge - next }
+
   // MARK: The window
 
   /// - Returns: whether the peer should hear of it at once: the window opens from zero, or by two segments or a quarter.
   mutating func setCredit(_ bytes: Int, maximumWindow: Int, maximumSegment: Int) -> Bool {
-    creditEdge = next + (min(max(0, bytes), maximumWindow + undelivered) - undelivered)
+    // Credit beyond the largest window isn't lost: it opens as the stream advances. 2³⁰ keeps the edge comparable.
+    creditEdge = next + (min(max(0, bytes), 1 << 30) - undelivered)
     guard !isFinished else { return false }
     let open = window(maximum: maximumWindow)
     let known = max(0, lastWindow - (next - lastNext))
@@ -41,7 +45,7 @@ struct TCPReceiver {
 
   /// Bytes that the peer may send behind `next`.
   func window(maximum: Int) -> Int {
-    min(max(0, creditEdge - next), maximum)
+    min(max(0, credit), maximum)
   }
 
   /// The field of a header that is about to leave, and the note that the peer will know it.

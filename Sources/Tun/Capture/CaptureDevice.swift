@@ -40,3 +40,5 @@ public struct CaptureDevice<Inner: PacketDevice & ~Copyable>: ~Copyable, PacketD
     return result
   }
 }
+
+extension CaptureDevice: Sendable where Inner: Sendable & ~Copyable {}

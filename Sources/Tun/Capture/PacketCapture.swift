@@ -15,6 +15,7 @@ import Primitives
 
     public init(interface: String, filter: String = "", snapLength: Int = 65_535, isPromiscuous: Bool = false) {
       self.interface = interface
+      self.snapLength = snapLength
       self.filter = filter
       self.snapLength = snapLength
       self.isPromiscuous = isPromiscuous
@@ -40,19 +41,23 @@ import Primitives
   /// `nil` for a kind that this package doesn't speak.
   public let linkType: LinkType?
   private let handle: OpaquePointer
+  private let snapLength: Int
 
   /// Starts to capture: packets are there at once (immediate mode), and reading doesn't block.
   public init(_ configuration: Configuration) throws(TunError) {
     let interface = configuration.interface
+    let snapLength = min(max(1, configuration.snapLength), 262_144)
     var text = [CChar](repeating: 0, count: Int(PCAP_ERRBUF_SIZE))
     guard let handle = unsafe pcap_create(interface, &text) else {
       throw TunError(call: "pcap_create", device: interface, cause: .capture(Self.string(text)))
     }
     do throws(TunError) {
-      unsafe pcap_set_snaplen(handle, CInt(clamping: max(1, configuration.snapLength)))
+      // libpcap lays its ring out for an Ethernet header in front, and on a link without one it cuts a packet that
+      // much too early.
+      unsafe pcap_set_snaplen(handle, CInt(clamping: snapLength + 16))
       unsafe pcap_set_promisc(handle, configuration.isPromiscuous ? 1 : 0)
       unsafe pcap_set_immediate_mode(handle, 1)
-      // Fails where the kernel has microseconds only; `precision` tells what came of it.
+      // Fails where the kernel has microseconds only: what came of it is asked for each packet.
       unsafe pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO)
       let code = unsafe pcap_activate(handle)
       if code == PCAP_ERROR_PERM_DENIED || code == PCAP_ERROR_PROMISC_PERM_DENIED {
@@ -80,8 +85,14 @@ import Primitives
       throw error
     }
     self.interface = interface
+    self.snapLength = snapLength
     unsafe self.handle = unsafe handle
-    linkType = LinkType(rawValue: UInt16(truncatingIfNeeded: unsafe pcap_datalink(handle)))
+    linkType =
+      switch unsafe pcap_datalink(handle) {
+      case DLT_EN10MB: .ethernet
+      case DLT_RAW: .raw
+      default: nil
+      }
   }
 
   deinit {
@@ -101,7 +112,7 @@ import Primitives
     let code = unsafe pcap_next_ex(handle, &header, &bytes)
     guard code >= 0 else { throw unsafe Self.failure(handle, "pcap_next_ex", interface) }
     guard code == 1, let header = unsafe header?.pointee, let bytes = unsafe bytes else { return nil }
-    let count = min(Int(header.caplen), slice.count)
+    let count = min(Int(header.caplen), slice.count, snapLength)
     unsafe pool.pointer(to: slice).copyMemory(from: bytes, byteCount: count)
     let isNano = unsafe pcap_get_tstamp_precision(handle) == PCAP_TSTAMP_PRECISION_NANO
     let fraction = Int64(header.ts.tv_usec) &* (isNano ? 1 : 1000)

@@ -20,7 +20,8 @@ public enum PacketDirection: UInt32, Hashable, Sendable {
 ///
 /// Times are in nanoseconds. What doesn't fit in the buffer while the descriptor isn't ready is dropped and counted:
 /// a capture never holds up the packets that it watches.
-@safe public struct PcapngWriter: ~Copyable {
+/// Sendable because its memory belongs to this value alone, and is touched by `mutating` calls only.
+@safe public struct PcapngWriter: ~Copyable, @unchecked Sendable {
   public private(set) var packetsWritten: UInt64 = 0
   public private(set) var packetsDropped: UInt64 = 0
   /// Why nothing is written any more; `nil` as long as all is well.

@@ -165,3 +165,5 @@ public struct FaultInjector<Inner: PacketDevice & ~Copyable>: ~Copyable, PacketD
     return try inner.write(packet.offload, header: header.span, payload: payload.span, pool: &pool)
   }
 }
+
+extension FaultInjector: Sendable where Inner: Sendable & ~Copyable {}

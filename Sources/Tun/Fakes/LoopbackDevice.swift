@@ -2,7 +2,7 @@ import Packet
 import Primitives
 
 /// A device in memory that gives back what was written to it, in order.
-public struct LoopbackDevice: ~Copyable, PacketDevice {
+public struct LoopbackDevice: ~Copyable, PacketDevice, Sendable {
   public private(set) var counters = DeviceCounters()
   private var queue: PacketQueue
 

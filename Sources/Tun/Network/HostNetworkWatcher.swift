@@ -6,7 +6,8 @@ import Primitives
 /// Tells what changes in the network namespace that it was made in: links, addresses, routes.
 ///
 /// Needs no privilege. Poll `descriptor` for `readable`, then call `next` until it returns `nil`.
-@safe public struct HostNetworkWatcher: ~Copyable {
+/// Sendable because its memory belongs to this value alone, and is touched by `mutating` calls only.
+@safe public struct HostNetworkWatcher: ~Copyable, @unchecked Sendable {
   private let owned: OwnedDescriptor
   private let room: UnsafeMutableBufferPointer<UInt8>
   private var filled = 0

@@ -43,16 +43,29 @@ extension RouteSocket {
     return addresses
   }
 
+  /// Whether the kernel takes packets to the address: its own route is there.
+  ///
+  /// For IPv6 the kernel makes that route a moment after `add` has returned, and not before the link is up; until
+  /// then it drops what comes for the address.
+  public func isUsable(_ address: LinkAddress) throws(TunError) -> Bool {
+    guard let own = IPPrefix(address.address, length: address.address.bitWidth) else { return false }
+    return try routes(table: UInt32(RT_TABLE_LOCAL.rawValue), type: UInt8(RTN_LOCAL)).contains { $0.destination == own }
+  }
+
   /// The unicast routes of the main table; of one with several next hops, the first.
   public func routes() throws(TunError) -> [Route] {
+    try routes(table: UInt32(RT_TABLE_MAIN.rawValue), type: UInt8(RTN_UNICAST))
+  }
+
+  private func routes(table: UInt32, type: UInt8) throws(TunError) -> [Route] {
     var cache: OpaquePointer? = nil
     try Self.check(unsafe rtnl_route_alloc_cache(socket, AF_UNSPEC, 0, &cache), "rtnl_route_alloc_cache", "")
     defer { unsafe nl_cache_free(cache) }
     var routes: [Route] = []
     unsafe Self.forEach(in: cache) { object in
       let family = unsafe CInt(rtnl_route_get_family(object))
-      guard unsafe rtnl_route_get_table(object) == UInt32(RT_TABLE_MAIN.rawValue),
-        unsafe rtnl_route_get_type(object) == UInt8(RTN_UNICAST), family == AF_INET || family == AF_INET6,
+      guard unsafe rtnl_route_get_table(object) == table,
+        unsafe rtnl_route_get_type(object) == type, family == AF_INET || family == AF_INET6,
         let hop = unsafe rtnl_route_nexthop_n(object, 0)
       else { return }
       let any = family == AF_INET ? IPAddress(v4: 0) : IPAddress(v6: 0)

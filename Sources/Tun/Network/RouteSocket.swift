@@ -62,8 +62,8 @@ import Primitives
 
   // MARK: Addresses
 
-  /// Adds an address; one of IPv6 is usable at once, without duplicate address detection (IFA_F_NODAD): nobody
-  /// else is on the link of a TUN device.
+  /// Adds an address; one of IPv6 without duplicate address detection (IFA_F_NODAD), for nobody else is on the link
+  /// of a TUN device. Programs can bind to it at once; `isUsable` tells when packets to it are taken.
   public func add(_ address: LinkAddress) throws(TunError) {
     unsafe try withAddress(address) { object in
       if address.address.family == .v6 { unsafe rtnl_addr_set_flags(object, UInt32(IFA_F_NODAD)) }

@@ -1,0 +1,79 @@
+import Adapter
+import Control
+import Primitives
+import Proxy
+import Service
+
+/// The agents of a site, as `connect` and `list` tell of them.
+struct ConnectAnswer: Codable, Sendable {
+  var site: String
+  var agents: [LinkStatus.Agent]
+}
+
+/// A site that the user may see.
+struct ListedSite: Codable, Sendable {
+  var name: String
+  var online: Bool
+  var key: String
+  var agents: [String]
+}
+
+/// What the filter says about a destination.
+struct ExplainAnswer: Codable, Sendable {
+  var permitted: Bool
+  var explanation: String
+}
+
+/// The service's side of its command line.
+extension LinkService {
+  func answer(_ request: ManagementRequest) async -> ManagementResponse {
+    let arguments = request.arguments
+    do {
+      switch request.command {
+      case "status": return .success(await status())
+      case "list":
+        let sites = try await list().map { site in
+          ListedSite(
+            name: site.name, online: site.online, key: "\(site.keyHash)", agents: site.agents.map(\.name).sorted())
+        }
+        return .success(sites.sorted { $0.name < $1.name })
+      case "connect":
+        guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
+        let aliases = try await connect(
+          site, agents: arguments["agent"].map { [$0] }, reason: arguments["reason"] ?? "")
+        let flows = await status().sites.first { $0.name == site }?.agents ?? aliases.map { LinkStatus.Agent($0, flows: 0) }
+        return .success(ConnectAnswer(site: site, agents: flows))
+      case "disconnect":
+        guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
+        return disconnect(site) ? .done : .failure("unknownSite", "site \(site) isn't connected")
+      case "explain": return try await explain(arguments)
+      default: return .failure("unknownCommand", "there is no command \(request.command)")
+      }
+    } catch let failure as CommandFailure {
+      return .failure("failed", failure.description)
+    } catch let error as GateError {
+      return .failure(Self.code(error), "\(error)")
+    } catch {
+      return .failure("failed", Self.describe(error))
+    }
+  }
+
+  private func explain(_ arguments: [String: String]) async throws -> ManagementResponse {
+    guard let address = arguments["address"].flatMap({ IPAddress($0) }) else {
+      return .failure("malformed", "an address is missing")
+    }
+    let transport = TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
+    let destination = Endpoint(address, UInt16(arguments["port"] ?? "0") ?? 0)
+    guard let explanation = await explain(transport, destination) else {
+      return .success(
+        ExplainAnswer(
+          permitted: false, explanation: "\(transport) \(destination): denied: no site is connected"))
+    }
+    return .success(ExplainAnswer(permitted: explanation.isPermitted, explanation: "\(explanation)"))
+  }
+
+  private static func code(_ error: GateError) -> String {
+    if case .refused(let failure) = error { return "\(failure.code)" }
+    return "gate"
+  }
+}

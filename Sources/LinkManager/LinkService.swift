@@ -1,0 +1,231 @@
+import Adapter
+import Control
+import Crypto
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Service
+import Synchronization
+
+/// The running LinkManager: passive until a user asks for a site, and again after the last one is left.
+actor LinkService {
+  struct Site {
+    var agents: [String]?
+    var reason: String
+    var session: SessionID?
+    var aliases: [AgentAlias] = []
+    /// Attempts since it was last connected.
+    var attempts = 0
+    var problem: String?
+    /// Counts up when the user leaves, so that an attempt under way finds out.
+    var epoch: Int
+  }
+
+  private let account: Account
+  private let server: GateServer
+  private let credentials: TLSContext.Credentials
+  private let directory: StateDirectory
+  private let deviceName: String
+  private let configuration: AdapterConfiguration
+  private let log: Logger
+  private var gate: GateLink?
+  private var adapter: Adapter?
+  private(set) var sites: [String: Site] = [:]
+  private var epochs = 0
+  private var random = SystemRandomNumberGenerator()
+
+  init(
+    account: Account, server: GateServer, credentials: TLSContext.Credentials, directory: StateDirectory,
+    device: String, configuration: AdapterConfiguration, log: Logger
+  ) {
+    self.account = account
+    self.server = server
+    self.credentials = credentials
+    self.directory = directory
+    deviceName = device
+    self.configuration = configuration
+    self.log = log
+  }
+
+  // MARK: What users ask
+
+  func list() async throws -> [ControlMessage.SiteSummary] {
+    let sites = try await gateLink().sites()
+    restIfIdle()
+    return sites
+  }
+
+  /// Connects to a site, and keeps it connected until `disconnect`.
+  func connect(_ name: String, agents: [String]?, reason: String) async throws -> [AgentAlias] {
+    if let site = sites[name], site.session != nil, site.agents == agents { return site.aliases }
+    epochs += 1
+    let epoch = epochs
+    sites[name] = Site(agents: agents, reason: reason, epoch: epoch)
+    do {
+      return try await attempt(name, epoch)
+    } catch {
+      // The first attempt is the user's to see; only what was connected once is taken up again by itself.
+      if sites[name]?.epoch == epoch { sites[name] = nil }
+      restIfIdle()
+      throw error
+    }
+  }
+
+  func disconnect(_ name: String) -> Bool {
+    guard let site = sites.removeValue(forKey: name) else { return false }
+    adapter?.detach(site: name)
+    if let session = site.session { gate?.leave(session, reason: "disconnected by the user") }
+    log.info("disconnected", metadata: ["site": "\(name)"])
+    restIfIdle()
+    return true
+  }
+
+  func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation? {
+    await adapter?.explain(transport, destination)
+  }
+
+  func stop() {
+    for name in Array(sites.keys) { _ = disconnect(name) }
+    adapter?.stop()
+    gate?.stop()
+    adapter = nil
+    gate = nil
+  }
+
+  // MARK: Sessions
+
+  private func attempt(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
+    guard let site = sites[name], site.epoch == epoch else { throw CommandFailure(.no, "left by the user") }
+    sites[name]?.attempts += 1
+    let adapter = try self.adapter ?? startAdapter()
+    let gate = try gateLink()
+    let pins = PinBoard(directory: directory, gate: account.gate.key, site: name)
+    let session = try await gate.connect(to: name, agents: site.agents, reason: site.reason) { key in
+      try pins.judge(key)
+    }
+    let id = session.id
+    guard sites[name]?.epoch == epoch else {
+      gate.leave(id, reason: "left by the user")
+      throw CommandFailure(.no, "left by the user")
+    }
+    let aliases = try await adapter.attach(session) { end in
+      Task { await self.ended(name, epoch, id, end) }
+    }
+    sites[name]?.session = id
+    sites[name]?.aliases = aliases
+    sites[name]?.attempts = 0
+    sites[name]?.problem = nil
+    log.info(
+      "connected",
+      metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "reason": "\(site.reason)"])
+    return aliases
+  }
+
+  private func ended(_ name: String, _ epoch: Int, _ id: SessionID, _ end: SessionEnd) async {
+    gate?.leave(id, reason: "\(end)")
+    log.info("session ended", metadata: ["site": "\(name)", "session": "\(id)", "reason": "\(end)"])
+    guard sites[name]?.epoch == epoch, sites[name]?.session == id else { return }
+    sites[name]?.session = nil
+    sites[name]?.aliases = []
+    sites[name]?.problem = "\(end)"
+    await recover(name, epoch)
+  }
+
+  /// Takes a site up again that was lost, for as long as its user doesn't leave it.
+  private func recover(_ name: String, _ epoch: Int) async {
+    var backoff = Backoff()
+    while sites[name]?.epoch == epoch {
+      let wait = backoff.next(using: &random)
+      try? await Task.sleep(for: wait.duration)
+      do {
+        _ = try await attempt(name, epoch)
+        return
+      } catch {
+        guard sites[name]?.epoch == epoch else { return }
+        sites[name]?.problem = Self.describe(error)
+        log.warning(
+          "not connected", metadata: ["site": "\(name)", "reason": "\(Self.describe(error))"])
+      }
+    }
+  }
+
+  private func gateLink() throws -> GateLink {
+    if let gate { return gate }
+    let log = log
+    let made = try GateLink(
+      server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software
+    ) { notice in
+      if case .sessionEnded(let ending) = notice {
+        log.info(
+          "GateManager ended a session", metadata: ["session": "\(ending.id)", "reason": "\(ending.reason)"])
+      }
+    }
+    gate = made
+    return made
+  }
+
+  private func startAdapter() throws -> Adapter {
+    let log = log
+    let made = try Adapter(tun: deviceName, configuration: configuration) { error in
+      log.error("the device failed", metadata: ["reason": "\(error)"])
+      Task { await self.adapterFailed() }
+    }
+    adapter = made
+    return made
+  }
+
+  private func adapterFailed() {
+    adapter = nil
+  }
+
+  /// A LinkManager that serves nobody holds no connection and no device.
+  private func restIfIdle() {
+    guard sites.isEmpty else { return }
+    let idleGate = gate
+    let idleAdapter = adapter
+    gate = nil
+    adapter = nil
+    guard idleGate != nil || idleAdapter != nil else { return }
+    Task.detached {
+      // What was queued to say goodbye leaves first.
+      try? await Task.sleep(for: .milliseconds(200))
+      idleAdapter?.stop()
+      idleGate?.stop()
+    }
+  }
+
+  static func describe(_ error: any Error) -> String {
+    "\(error)"
+  }
+
+  // MARK: Status
+
+  func status() async -> LinkStatus {
+    let first = await adapter?.status
+    let start = Clock.now
+    if first != nil { try? await Task.sleep(for: .milliseconds(250)) }
+    let second = await adapter?.status
+    return LinkStatus(
+      user: account.user, pc: account.pc, gate: account.gate.address, isServing: gate != nil, sites: sites,
+      before: first, after: second, interval: Clock.now - start)
+  }
+}
+
+/// Judges a site's key by what this PC has pinned, and pins what is new.
+private final class PinBoard: Sendable {
+  private let directory: StateDirectory
+  private let gate: KeyHash
+  private let site: String
+
+  init(directory: StateDirectory, gate: KeyHash, site: String) {
+    self.directory = directory
+    self.gate = gate
+    self.site = site
+  }
+
+  func judge(_ key: KeyHash) throws(CommandFailure) {
+    var known = try KnownSites.load(from: directory)
+    if try known.judge(key, of: site, at: gate) { try directory.save(known, as: KnownSites.fileName) }
+  }
+}

@@ -1,0 +1,91 @@
+import Adapter
+import ArgumentParser
+import Control
+import Crypto
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Service
+
+/// `linkmanager run`: the service.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serve this PC's users, until stopped.",
+    discussion: """
+      Passive: it holds no connection and no network device until `linkmanager connect` asks for a site, and none after
+      the last site is left. Opening the device needs the capability CAP_NET_ADMIN.
+
+      EXAMPLE
+        linkmanager run --device relay0
+      """)
+
+  @OptionGroup var place: Place
+
+  @Option(help: "The TUN device's name; %d in it becomes the first free number.")
+  var device = "relay%d"
+
+  @Option(help: ArgumentHelp("MTU of the device, 1280 to 65535.", valueName: "bytes"))
+  var mtu = 1500
+
+  @Option(
+    help: ArgumentHelp(
+      "Where IPv4 aliases come from, if \(AliasPool.standard.v4) is in use here.", valueName: "prefix"))
+  var aliasPool = AliasPool.standard.v4.description
+
+  @Option(help: ArgumentHelp("HTTP proxy on the way: http://[user:password@]host:port.", valueName: "url"))
+  var proxy: String?
+
+  @OptionGroup var logging: LoggingOptions
+
+  func validate() throws {
+    guard (1280...65_535).contains(mtu) else { throw ValidationError("--mtu: \(mtu) is not between 1280 and 65535") }
+    guard device.utf8.count <= 15, !device.isEmpty else {
+      throw ValidationError("--device: a name has 1 to 15 bytes")
+    }
+    guard pool != nil else {
+      throw ValidationError("--alias-pool: \"\(aliasPool)\" is not an IPv4 prefix of 22 bits or fewer")
+    }
+  }
+
+  private var pool: AliasPool? {
+    IPPrefix(aliasPool).flatMap { AliasPool(v4: $0, v6: AliasPool.standard.v6) }
+  }
+
+  func run() throws {
+    let log = logging.bootstrap("linkmanager")
+    let state = StateDirectory(place.directory)
+    guard let account = try Account.load(from: state) else {
+      throw CommandFailure(
+        .configuration, "nobody is logged in: run `linkmanager login --gate HOST --user NAME` first")
+    }
+    var configuration = AdapterConfiguration()
+    configuration.mtu = mtu
+    configuration.aliases = pool ?? .standard
+    let service = LinkService(
+      account: account, server: try account.gate.server(via: GateBinding.proxy(proxy)),
+      credentials: try account.gate.credentials(with: state.key()), directory: state, device: device,
+      configuration: configuration, log: log)
+    let signals = try ShutdownSignals()
+    let management = try ManagementSocket(directory: place.directory, program: "linkmanager") { request in
+      do throws(CommandFailure) {
+        return try synchronously { await service.answer(request) }
+      } catch {
+        return .failure("system", "\(error)")
+      }
+    }
+    log.info("running", metadata: ["user": "\(account.user)", "gate": "\(account.gate.address)"])
+    let signal = signals.wait()
+    log.info("stopping", metadata: ["signal": "\(signal)"])
+    management.stop()
+    try synchronously { await service.stop() }
+  }
+}
+
+/// Where the service and its command line meet.
+struct Place: ParsableArguments {
+  @Option(help: "Where this PC keeps its key and its account.")
+  var directory = LinkManagerCommand.defaultDirectory
+
+  var client: ManagementClient { ManagementClient(directory: directory, program: "linkmanager") }
+}
