@@ -115,7 +115,7 @@ struct ControlPeerTests {
     let flood = (0..<GateLimits.messageBurst).map { _ in
       peer.receive(ControlEnvelope(.ping(1)), now: start, unixSeconds: 0)
     }
-    #expect(flood.last == [.close(.tooFast)])
+    #expect(flood.last == [.close(.tooFast)] && peer.isIdentified)
     var loud = self.peer(.site("north"))
     #expect(loud.received(bytes: Int(GateLimits.byteBurst) + 1, now: start) == [.close(.tooFast)])
   }

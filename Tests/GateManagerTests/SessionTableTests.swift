@@ -94,6 +94,19 @@ struct SessionTableTests {
     #expect(one && two && !three)
   }
 
+  @Test func oneSourceCannotTakeAllRoom() {
+    var count = StrangerCount()
+    let near = (0..<GateLimits.strangersPerAddress + 1).map { index in
+      count.admit(IPAddress("2001:db8::\(index)"))
+    }
+    #expect(near.filter { $0 }.count == GateLimits.strangersPerAddress && near.last == false)
+    let other = count.admit(IPAddress("2001:db8:0:1::1"))
+    #expect(other)
+    for index in 0..<GateLimits.strangers { _ = count.admit(IPAddress(v4: UInt32(index) << 8)) }
+    let late = count.admit(IPAddress(1, 2, 3, 4))
+    #expect(!late && count.total == GateLimits.strangers)
+  }
+
   @Test(arguments: ["a", "site-a", "0.b_c", String(repeating: "x", count: 64)]) func takesNames(_ name: String) {
     #expect(RecordName.isValid(name))
   }
