@@ -110,7 +110,8 @@ actor LinkService {
       throw CommandFailure(.no, "left by the user")
     }
     let aliases = try await adapter.attach(session) { end in
-      Task { await self.ended(name, epoch, id, end) }
+      let reason = "\(end)"
+      Task { await self.ended(name, epoch, id, reason) }
     }
     sites[name]?.session = id
     sites[name]?.aliases = aliases
@@ -122,14 +123,14 @@ actor LinkService {
     return aliases
   }
 
-  private func ended(_ name: String, _ epoch: Int, _ id: SessionID, _ end: SessionEnd) async {
-    gate?.leave(id, reason: "\(end)")
-    log.info("session ended", metadata: ["site": "\(name)", "session": "\(id)", "reason": "\(end)"])
+  private func ended(_ name: String, _ epoch: Int, _ id: SessionID, _ reason: String) {
+    gate?.leave(id, reason: reason)
+    log.info("session ended", metadata: ["site": "\(name)", "session": "\(id)", "reason": "\(reason)"])
     guard sites[name]?.epoch == epoch, sites[name]?.session == id else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
-    sites[name]?.problem = "\(end)"
-    await recover(name, epoch)
+    sites[name]?.problem = reason
+    Task { await self.recover(name, epoch) }
   }
 
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
@@ -187,9 +188,10 @@ actor LinkService {
     gate = nil
     adapter = nil
     guard idleGate != nil || idleAdapter != nil else { return }
-    Task.detached {
+    // Stopping waits for threads, which no task may do.
+    _ = try? Thread(name: "rest") {
       // What was queued to say goodbye leaves first.
-      try? await Task.sleep(for: .milliseconds(200))
+      Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
     }
