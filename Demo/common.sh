@@ -64,7 +64,6 @@ clean_up() {
   topology_down "$prefix"
   for directory in "/tmp/$prefix".??????; do
     if [ -d "$directory" ] && [ -O "$directory" ]; then
-      [ ! -e "$directory/made-run-sshd" ] || rmdir /run/sshd 2>/dev/null
       rm -rf "$directory"
     fi
   done

@@ -47,9 +47,10 @@ UsePAM yes
 UseDNS no
 PrintMotd no
 END
-  # Debian's sshd wants its privilege separation directory, which its service makes. The mark lets clean_up take it away.
-  [ -d /run/sshd ] || { touch "$state/made-run-sshd" && mkdir /run/sshd; }
-  start "sshd-$1" "device-$1" /usr/sbin/sshd -D -e -f "$home/sshd_config"
+  # sshd wants /run/sshd, which its service makes: here in a /run of its own, so that no other run can take it away.
+  # shellcheck disable=SC2016  # $0 is the inner shell's
+  start "sshd-$1" "device-$1" unshare --mount sh -c \
+    'mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f "$0"' "$home/sshd_config"
 }
 
 # Seen from the site's own LAN, every server answers: what fails from here on fails on the way.

@@ -7,7 +7,8 @@ import Tun
 
 /// What other threads ask of the loop.
 enum AdapterCommand: Sendable {
-  case attach(Parcel<EstablishedSession>, onEnd: @Sendable (SessionEnd) -> Void, done: @Sendable (AttachOutcome) -> Void)
+  case attach(
+    Parcel<EstablishedSession>, onEnd: @Sendable (SessionEnd) -> Void, done: @Sendable (AttachOutcome) -> Void)
   case detach(site: String, reason: String)
   case status(@Sendable (AdapterStatus) -> Void)
   case explain(TransportProtocol, Endpoint, @Sendable (Explanation) -> Void)

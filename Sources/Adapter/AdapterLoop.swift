@@ -58,7 +58,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     pool = SlabPool(limit: configuration.slabs)
     stack = Stack(configuration: stackConfiguration, secret: secret)
     table = AgentTable(pool: configuration.aliases)
-    bindings = SlotMap(limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
+    bindings = SlotMap(
+      limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
     refusals = RefusalLog(limit: configuration.rememberedRefusals)
     now = Clock.now
     nextSweep = now + .seconds(1)
@@ -199,7 +200,9 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       }
       // Sending the last FIN ends streams: before their slots are taken again.
       takeSessionEvents(id)
-      if sites.contains(id), sites[id].peer.session.isFinished { endSite(id, .finished(sites[id].peer.session.peerGoodbye)) }
+      if sites.contains(id), sites[id].peer.session.isFinished {
+        endSite(id, .finished(sites[id].peer.session.peerGoodbye))
+      }
     }
   }
 

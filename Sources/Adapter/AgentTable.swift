@@ -38,7 +38,8 @@ public enum Denial: Hashable, Sendable, CustomStringConvertible {
     case .noAgent(let address): return "no agent of a connected site has the address \(address)"
     case .portNotPermitted(let alias, let transport, let port):
       let ranges = transport == .tcp ? alias.agent.tcp : alias.agent.udp
-      let permitted = ranges.isEmpty ? "no \(transport) port" : "\(transport) \(ranges.map(\.description).joined(separator: ", "))"
+      let permitted =
+        ranges.isEmpty ? "no \(transport) port" : "\(transport) \(ranges.map(\.description).joined(separator: ", "))"
       return "agent \(alias.name) permits \(permitted), not \(port)"
     case .echoNotPermitted(let alias): return "agent \(alias.name) doesn't permit ping"
     }

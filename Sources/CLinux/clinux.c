@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -109,6 +110,11 @@ int clinux_epoll_wait(int epoll, struct clinux_event *events, int capacity, int6
   if (capacity > CLINUX_EVENT_LIMIT) capacity = CLINUX_EVENT_LIMIT;
   struct timespec time = {timeout_nanoseconds / 1000000000, timeout_nanoseconds % 1000000000};
   int count = epoll_pwait2(epoll, ready, capacity, timeout_nanoseconds < 0 ? 0 : &time, 0);
+  if (count < 0 && errno == ENOSYS) {
+    // Kernels before 5.11, and tools that don't know the call: milliseconds have to do, rounded up.
+    int64_t milliseconds = timeout_nanoseconds < 0 ? -1 : (timeout_nanoseconds + 999999) / 1000000;
+    count = epoll_wait(epoll, ready, capacity, milliseconds > INT_MAX ? INT_MAX : (int)milliseconds);
+  }
   for (int i = 0; i < count; i++) {
     events[i].token = ready[i].data.u64;
     events[i].readiness = ready[i].events;

@@ -153,7 +153,9 @@ public struct RecordWriter: ~Copyable {
       header = space
     }
     guard let space = takeScratch(FrameHeader.size + extra, pool: &pool) else { return nil }
-    pool.withMutableSpan(space) { FrameHeader(type: type, length: count, stream: stream, isContinued: isContinued).write(into: &$0) }
+    pool.withMutableSpan(space) {
+      FrameHeader(type: type, length: count, stream: stream, isContinued: isContinued).write(into: &$0)
+    }
     return space
   }
 

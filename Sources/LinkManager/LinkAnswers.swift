@@ -41,7 +41,8 @@ extension LinkService {
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
         let aliases = try await connect(
           site, agents: arguments["agent"].map { [$0] }, reason: arguments["reason"] ?? "")
-        let flows = await status().sites.first { $0.name == site }?.agents ?? aliases.map { LinkStatus.Agent($0, flows: 0) }
+        let flows =
+          await status().sites.first { $0.name == site }?.agents ?? aliases.map { LinkStatus.Agent($0, flows: 0) }
         return .success(ConnectAnswer(site: site, agents: flows))
       case "disconnect":
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }

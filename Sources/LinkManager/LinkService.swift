@@ -116,7 +116,8 @@ actor LinkService {
       // The closures capture few words: the compiler (6.3.1, x86-64) loses the stack of an asynchronous closure whose
       // captures don't fit into registers.
       aliases = try await adapter.attach(session) { end in
-        Task { await self.ended(id, end) }
+        let reason = "\(end)"
+        Task { await self.ended(id, reason) }
       }
     } catch {
       if sites[name]?.session == id { sites[name]?.session = nil }
@@ -137,15 +138,15 @@ actor LinkService {
     return aliases
   }
 
-  private func ended(_ id: SessionID, _ end: SessionEnd) async {
-    gate?.leave(id, reason: "\(end)")
-    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(end)"])
+  private func ended(_ id: SessionID, _ reason: String) {
+    gate?.leave(id, reason: reason)
+    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(reason)"])
     // One that its user has left is no longer among them.
     guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
-    sites[name]?.problem = "\(end)"
-    await recover(name, site.epoch)
+    sites[name]?.problem = reason
+    Task { await self.recover(name, site.epoch) }
   }
 
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
@@ -203,9 +204,10 @@ actor LinkService {
     gate = nil
     adapter = nil
     guard idleGate != nil || idleAdapter != nil else { return }
-    Task.detached {
+    // Stopping waits for threads, which no task may do.
+    _ = try? Thread(name: "rest") {
       // What was queued to say goodbye leaves first.
-      try? await Task.sleep(for: .milliseconds(200))
+      Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
     }

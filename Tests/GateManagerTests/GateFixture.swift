@@ -46,7 +46,10 @@ final class GateFixture: Sendable {
     defer { unsafe closedir(open) }
     var names: [String] = []
     while let entry = unsafe readdir(open) {
-      names.append(unsafe withUnsafePointer(to: entry.pointee.d_name) { unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self)) })
+      names.append(
+        unsafe withUnsafePointer(to: entry.pointee.d_name) {
+          unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+        })
     }
     return names
   }

@@ -100,7 +100,8 @@ import Testing
     let server = fixture.server
     let echo = SocketBox()
     let far = try Thread(name: "far") {
-      echo.put(try? DataConnection.open(to: server, ticket: dial.ticket, credentials: site, until: Clock.now + .seconds(10)))
+      echo.put(
+        try? DataConnection.open(to: server, ticket: dial.ticket, credentials: site, until: Clock.now + .seconds(10)))
     }
     let near = try DataConnection.open(
       to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
@@ -118,9 +119,11 @@ import Testing
     #expect(fixture.eventually { $0.sessions.first?.bytesFromLink == UInt64(bytes.count) && $0.relay.active == 1 })
 
     // The same ticket again, and the ticket of the other role.
-    #expect(failure {
-      _ = try DataConnection.open(to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
-    } == .notPermitted)
+    #expect(
+      failure {
+        _ = try DataConnection.open(
+          to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
+      } == .notPermitted)
 
     // The user leaves: the session ends, both sockets too.
     link.stop()
@@ -142,6 +145,51 @@ import Testing
     try fixture.directory.sites.remove("north")
     _ = try new.disconnected()
     #expect(fixture.eventually { $0.sites.isEmpty })
+  }
+
+  @Test func whoIsClosedForMisconductIsOffline() throws {
+    let fixture = try GateFixture()
+    let (site, _) = try fixture.enroll(fixture.addSite("north"), name: "north")
+    let north = try TestPeer(fixture, .siteManager, site)
+    #expect(fixture.eventually { $0.sites.first?.online == true })
+    for _ in 0..<2 * GateLimits.messageBurst { try? north.send(.list) }
+    _ = try north.disconnected()
+    north.stop()
+    #expect(fixture.eventually { $0.sites.first?.online == false && $0.refusals["tooFast"] == 1 })
+  }
+
+  @Test func whoWaitsIsToldThatTheOtherWontCome() throws {
+    let fixture = try GateFixture()
+    try fixture.addUser("ann")
+    let user = try fixture.login("ann")
+    let (site, _) = try fixture.enroll(fixture.addSite("north"), name: "north")
+    let north = try TestPeer(fixture, .siteManager, site)
+    try north.send(.agents([plc]))
+    #expect(fixture.eventually { $0.sites.first?.agents.count == 1 })
+    let link = try TestPeer(fixture, .linkManager, user)
+    try link.send(.connect(.init(site: "north")))
+    let session = try link.message { if case .session(let body) = $0 { body } else { nil } }
+    _ = try north.message { if case .dial(let body) = $0 { body } else { nil } }
+    let server = fixture.server
+    let refusal = Refused()
+    let waiting = try Thread(name: "waiting") {
+      do throws(GateError) {
+        _ = try DataConnection.open(
+          to: server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(10))
+      } catch {
+        if case .refused(let failure) = error { refusal.code.withLock { $0 = failure.code } }
+      }
+    }
+    // The waiting end is there; then the site gives up.
+    #expect(fixture.eventually { $0.connections == 3 })
+    usleep(100_000)
+    try north.send(.cancel(.init(id: session.id, reason: "no device")))
+    waiting.join()
+    #expect(refusal.code.withLock { $0 } == .siteOffline)
+    #expect(try link.message { if case .sessionEnded(let ending) = $0 { ending.reason } else { nil } } == "no device")
+    #expect(fixture.eventually { $0.sessions.isEmpty && $0.connections == 2 })
+    link.stop()
+    north.stop()
   }
 
   @Test func bytesThatCrossTheSwitchEndIt() throws {
@@ -193,4 +241,8 @@ private final class SocketBox: Sendable {
   }
 
   func take() -> CInt? { value.withLock { $0.take() } }
+}
+
+private final class Refused: Sendable {
+  let code = Mutex<FailureCode?>(nil)
 }

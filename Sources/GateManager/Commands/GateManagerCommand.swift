@@ -6,6 +6,9 @@ import Service
 
 @main
 struct GateManagerCommand: ParsableCommand {
+  static let version = "0.1.0"
+  static let defaultDirectory = "/var/lib/relayvpn/gatemanager"
+
   static let configuration = CommandConfiguration(
     commandName: "gatemanager",
     abstract: "Relays encrypted sessions between technicians and sites, and decides who may meet whom.",
@@ -14,14 +17,15 @@ struct GateManagerCommand: ParsableCommand {
       can't read what passes.
 
       The first steps:
-        gatemanager init --directory /var/lib/gatemanager --name gm.example.org
-        gatemanager user add ann --directory /var/lib/gatemanager --password-file ann.txt
-        gatemanager site add plant-north --directory /var/lib/gatemanager
-        gatemanager run --directory /var/lib/gatemanager --listen 0.0.0.0:443
+        gatemanager init --name gm.example.org
+        gatemanager user add ann --password-file ann.txt
+        gatemanager site add plant-north
+        gatemanager run --listen 0.0.0.0:443
 
       Exit statuses are those of sysexits.h: 64 wrong usage, 65 wrong data, 69 the service isn't running,
       77 not permitted, 78 wrong configuration.
       """,
+    version: version,
     subcommands: [
       InitCommand.self, RunCommand.self, UserCommand.self, SiteCommand.self, StatusCommand.self,
     ])
@@ -30,7 +34,7 @@ struct GateManagerCommand: ParsableCommand {
 /// The option that every command has.
 struct DirectoryOption: ParsableArguments {
   @Option(help: "Where the keys, users and sites are kept.")
-  var directory = "/var/lib/gatemanager"
+  var directory = GateManagerCommand.defaultDirectory
 
   var gate: GateDirectory { GateDirectory(directory) }
 }

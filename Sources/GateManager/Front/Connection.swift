@@ -11,6 +11,7 @@ final class Connection {
     case data(DataPeer)
   }
 
+  let peer: Endpoint?
   let address: String
   /// Without the port: who is throttled.
   let host: String
@@ -37,6 +38,7 @@ final class Connection {
   init(
     _ socket: consuming OwnedDescriptor, peer: Endpoint?, context: TLSContext, now: Instant
   ) throws(CryptoError) {
+    self.peer = peer
     address = peer.map { "\($0)" } ?? "?"
     host = peer.map { "\($0.address)" } ?? "?"
     rawSocket = socket.rawValue

@@ -45,7 +45,8 @@ final class Front {
   let listener: OwnedDescriptor
 
   var connections = SlotMap<Connection>(limit: GateLimits.connections)
-  var strangers = 0
+  /// Connections that are nobody yet, by where they come from. Counted anew each tick.
+  var strangers = StrangerCount()
   var membership: Membership
   var registry = Registry()
   var sessions = SessionTable()
@@ -119,7 +120,7 @@ final class Front {
         return
       }
       let peer = Socket.peerEndpoint(socket)
-      guard strangers < GateLimits.strangers, !connections.isFull else {
+      guard !connections.isFull, strangers.admit(peer?.address) else {
         count(.tooManyConnections)
         continue
       }
@@ -134,7 +135,6 @@ final class Front {
       try Socket.setUserTimeout(socket, milliseconds: 30_000)
       let connection = try Connection(socket, peer: peer, context: context, now: now)
       guard let id = connections.insert(connection) else { return }
-      strangers += 1
       try poller.add(connection.rawSocket, token: id.token, for: .readable)
     } catch {
       logger.error(
@@ -167,11 +167,11 @@ final class Front {
     listen(true)
     tickets.sweep(now: now)
     endOverdueSessions()
-    strangers = 0
+    strangers = StrangerCount()
     for id in connections.ids where connections.contains(id) {
       let connection = connections[id]
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
-      if connections.contains(id), connections[id].isStranger { strangers += 1 }
+      if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
   }
 

@@ -27,8 +27,8 @@ extension Front {
       case .cancel(let ending): cancel(ending, id, connection)
       case .close(let reason):
         count(reason)
-        logger.info(
-          "control connection refused",
+        logger.log(
+          level: connection.identity == nil ? .debug : .info, "control connection refused",
           metadata: [
             "address": "\(connection.address)", "reason": "\(reason.text)",
             "name": "\(connection.identity?.name ?? "")",

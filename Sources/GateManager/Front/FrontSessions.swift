@@ -141,7 +141,7 @@ extension Front {
 
   /// Cuts a session and tells both control connections.
   func endSession(_ id: SessionID, _ reason: Refusal) {
-    guard let session = forget(id) else { return }
+    guard let session = forget(id, reason.text) else { return }
     logger.notice("session ended", metadata: metadata(session, reason: reason.text))
     if session.stage == .relayed { relay.cancel(id) }
     let ending = ControlMessage.Ending(id: id, reason: reason.text)
@@ -149,7 +149,7 @@ extension Front {
   }
 
   func relayEnded(_ id: SessionID, _ end: RelayEnd) {
-    guard let session = forget(id) else { return }
+    guard let session = forget(id, "\(end)") else { return }
     logger.notice("session ended", metadata: metadata(session, reason: "\(end)"))
     tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: "\(end)")))
   }
@@ -161,8 +161,8 @@ extension Front {
     case .user: guard session.owner == id else { return }
     case .site(let name): guard session.site == name else { return }
     }
-    guard forget(ending.id) != nil else { return }
     let reason = String(ending.reason.escaped.prefix(GateLimits.reasonBytes))
+    guard forget(ending.id, reason) != nil else { return }
     logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
     if session.stage == .relayed { relay.cancel(ending.id) }
     tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
@@ -175,13 +175,21 @@ extension Front {
   }
 
   /// Takes a session out, with its tickets and the data connections that wait for it.
-  private func forget(_ id: SessionID) -> GateSession? {
+  private func forget(_ id: SessionID, _ reason: String) -> GateSession? {
     guard let session = sessions.remove(id) else { return nil }
     tickets.revoke(id)
     for end in session.ends where connections.contains(end) && connections[end].session == id {
-      connections[end].session = nil
-      // What failed with a message of its own is closing already.
-      if !connections[end].isClosing { close(end, .sessionEnded) }
+      let connection = connections[end]
+      connection.session = nil
+      guard !connection.isClosing else { continue }
+      // Behind a close_notify nothing may be said any more.
+      guard !connection.wantsCloseNotify else {
+        close(end, .sessionEnded)
+        continue
+      }
+      enqueue(ControlPeer.failure(.siteOffline, "the session ended: \(reason)", nil), end)
+      closeSoon(end, .sessionEnded)
+      flush(end)
     }
     return session
   }

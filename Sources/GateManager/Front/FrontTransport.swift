@@ -206,8 +206,11 @@ extension Front {
   func turnAway(_ id: SlotID, _ reason: Refusal) {
     guard connections.contains(id) else { return }
     count(reason)
-    logger.info(
-      "connection refused", metadata: ["address": "\(connections[id].address)", "reason": "\(reason.text)"])
+    // Anybody can make these: the counters tell how many there were.
+    let level: Logger.Level = connections[id].isStranger ? .debug : .info
+    logger.log(
+      level: level, "connection refused",
+      metadata: ["address": "\(connections[id].address)", "reason": "\(reason.text)"])
     close(id, reason)
   }
 
@@ -216,8 +219,9 @@ extension Front {
     guard connections.contains(id) else { return }
     let connection = connections[id]
     guard !connection.isClosing else { return }
-    leave(id, connection, reason)
+    // First, so that what ends with it doesn't close it at once.
     connection.isClosing = true
+    leave(id, connection, reason)
     connection.wantsCloseNotify = true
     connection.closingDeadline = now + .seconds(1)
   }

@@ -47,10 +47,8 @@ struct ControlPeer: Sendable {
     lastPing = now
   }
 
-  /// Whether it has proven to be somebody.
-  var isIdentified: Bool {
-    if case .identified = phase { true } else { false }
-  }
+  /// Whether it has come `online`; stays so when it is closed, since it has to be taken off then.
+  private(set) var isIdentified = false
 
   /// Bytes came in; a peer that sends too many is to be closed.
   mutating func received(bytes count: Int, now: Instant) -> [Action] {
@@ -98,6 +96,7 @@ struct ControlPeer: Sendable {
 
   /// A message that can't be understood. Whoever has said hello may go on: a later version may have sent it.
   mutating func receivedMalformed(_ reason: String, now: Instant) -> [Action] {
+    if case .closed = phase { return [] }
     guard isIdentified else { return refuse(.malformed, reason, nil, .malformed) }
     guard messages.take(1, now: now) else { return close(.tooFast) }
     return [.send(Self.failure(.malformed, reason, nil))]
@@ -149,6 +148,7 @@ struct ControlPeer: Sendable {
       return [answer]
     }
     phase = .identified(identity)
+    isIdentified = true
     return [answer, .online(identity)]
   }
 

@@ -5,7 +5,9 @@ enum GateLimits {
   /// Open connections, of all kinds, before their switch to raw. A TLS connection costs some 50 KiB.
   static let connections = 8192
   /// Connections that haven't finished their TLS handshake or said who they are: what a stranger can hold.
-  static let strangers = 512
+  static let strangers = 2048
+  /// Of these, how many may come from one IPv4 address or IPv6 /64: a whole office behind one router logs in at once.
+  static let strangersPerAddress = 64
   static let handshakeTime = Interval.seconds(10)
   /// From the end of the handshake to `hello`, or to the ticket.
   static let firstMessageTime = Interval.seconds(10)

@@ -37,12 +37,12 @@ struct GateDirectory: Sendable {
   /// Makes keys and certificates. Nothing that is there already is replaced.
   func create(name: String) throws(StoreError) -> KeyHash {
     guard AgentDescription.isValidName(name) else { throw .invalidName(name) }
-    for folder in [path, users.path, sites.path] {
-      guard unsafe mkdir(folder, 0o700) == 0 || errno == EEXIST else {
-        throw .failed(
-          CryptoError("mkdir", .system(errno), reason: unsafe "\(folder): \(String(cString: strerror(errno)))"))
-      }
+    var parent = path.hasPrefix("/") ? "" : "."
+    for part in path.split(separator: "/").dropLast() {
+      parent += "/\(part)"
+      try Self.makeDirectory(parent, 0o755)
     }
+    for folder in [path, users.path, sites.path] { try Self.makeDirectory(folder, 0o700) }
     guard unsafe access(file("ca.key"), F_OK) != 0 else { throw .alreadyInitialized(path) }
     do throws(CryptoError) {
       let now = Clock.unixSeconds
@@ -91,6 +91,13 @@ struct GateDirectory: Sendable {
   func loadMembership() -> (Membership, problems: [StoreError]) {
     let (users, sites) = (users.loadAll(), sites.loadAll())
     return (Membership(users: users.entries, sites: sites.entries), users.problems + sites.problems)
+  }
+
+  /// One that is there already is left as it is.
+  private static func makeDirectory(_ path: String, _ permissions: mode_t) throws(StoreError) {
+    guard unsafe mkdir(path, permissions) != 0, errno != EEXIST else { return }
+    let code = errno
+    throw .failed(CryptoError("mkdir", .system(code), reason: unsafe "\(path): \(String(cString: strerror(code)))"))
   }
 
   private func file(_ name: String) -> String { "\(path)/\(name)" }

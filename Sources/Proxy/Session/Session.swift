@@ -41,7 +41,8 @@ public struct Session: ~Copyable {
     controls.append(.ping(liveness.ping(now: now)))
   }
 
-  private static func makeReader(_ secrets: RecordSecrets, _ limits: SessionLimits) throws(SessionError) -> RecordReader {
+  private static func makeReader(_ secrets: RecordSecrets, _ limits: SessionLimits) throws(SessionError) -> RecordReader
+  {
     do throws(RecordError) {
       return try RecordReader(secret: secrets.receive, policy: limits.rekey)
     } catch {

@@ -31,7 +31,9 @@ public struct SessionSocket: ~Copyable {
         unsafe pool.pointer(to: target.first).copyMemory(
           from: bytes.baseAddress.unsafelyUnwrapped + start, byteCount: count)
       }
-      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch { throw .session(error) }
+      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch {
+        throw .session(error)
+      }
       start += count
     }
   }
@@ -64,7 +66,9 @@ public struct SessionSocket: ~Copyable {
     }
     switch transfer {
     case .moved(let count):
-      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch { throw .session(error) }
+      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch {
+        throw .session(error)
+      }
       // A short read has emptied the socket: the next readiness comes as an edge, unless the end was told already.
       if count < target.count, !isPeerClosed { isReadable = false }
       return isReadable
@@ -80,7 +84,9 @@ public struct SessionSocket: ~Copyable {
   public mutating func flush(pool: inout SlabPool, now: Instant) throws(SessionEnd) {
     while isWritable {
       if output.byteCount < Self.sealAhead, session.hasOutput {
-        do throws(SessionError) { try session.fill(&output, limit: Self.sealAhead, pool: &pool, now: now) } catch { throw .session(error) }
+        do throws(SessionError) { try session.fill(&output, limit: Self.sealAhead, pool: &pool, now: now) } catch {
+          throw .session(error)
+        }
       }
       guard !output.isEmpty else { return }
       do throws(SystemError) {
@@ -112,7 +118,8 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .finished(let goodbye): goodbye.isEmpty ? "the peer ended the session" : "the peer ended the session: \(goodbye)"
+    case .finished(let goodbye):
+      goodbye.isEmpty ? "the peer ended the session" : "the peer ended the session: \(goodbye)"
     case .cut: "the connection was cut"
     case .connection(let error): "the connection failed: \(error)"
     case .session(.peerSilent(let interval)): "the peer was silent for \(Int(interval.seconds)) s"

@@ -40,7 +40,8 @@ struct DeviceFlow: ~Copyable {
   var peerIdentifier: UInt16 = 0
 
   init(
-    id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor, phase: Phase,
+    id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor,
+    phase: Phase,
     deadline: Instant
   ) {
     self.id = id

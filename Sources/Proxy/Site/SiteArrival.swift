@@ -53,7 +53,8 @@ extension SiteIdentity {
   ///   - rules: the site's own agents, which alone decide what a grant can reach.
   ///   - ownAddresses: of the site's interfaces: no subnet agent reaches them.
   public func meet(
-    _ dial: ControlMessage.Dial, rules: [SiteRule], ownAddresses: Set<IPAddress> = [], limits: SiteLimits = SiteLimits(),
+    _ dial: ControlMessage.Dial, rules: [SiteRule], ownAddresses: Set<IPAddress> = [],
+    limits: SiteLimits = SiteLimits(),
     onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void,
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws(ArrivalError) -> (session: SiteSession, grant: Grant) {

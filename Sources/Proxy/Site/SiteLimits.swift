@@ -12,8 +12,6 @@ public struct SiteLimits: Sendable {
   public var drainTimeout = Interval.seconds(60)
   /// Dials under way at once: a scan through the tunnel must not use up the site's ports.
   public var dialling = 128
-  /// Bytes that may wait sealed or unsealed for the connection before devices are read no further.
-  public var outputQueue = 1024 * 1024
   /// Bytes of a device read at once.
   public var readSize = 128 * 1024
   /// Bytes that are read from the connection before devices get their turn.

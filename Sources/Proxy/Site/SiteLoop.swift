@@ -40,7 +40,8 @@ struct SiteLoop: ~Copyable {
     onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
-    try poller.add(socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
+    try poller.add(
+      socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
     self.peer = socket
     self.policy = policy

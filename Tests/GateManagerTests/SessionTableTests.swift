@@ -1,0 +1,118 @@
+import Control
+import Crypto
+import Primitives
+import Testing
+
+@testable import GateManager
+
+struct SessionTableTests {
+  private let start = Instant(nanoseconds: 1_000_000_000)
+  private let key = KeyHash([UInt8](repeating: 1, count: 32))!
+  private func slot(_ index: UInt32) -> SlotID { SlotID(index: index, generation: 1) }
+
+  private func session(_ user: String = "ann") throws -> GateSession {
+    GateSession(
+      id: try SessionID.random(), user: user, pc: "pc", site: "north", owner: slot(0), clientKey: key, siteKey: key,
+      agents: ["plc"], reason: nil, created: 100, notAfter: 200, deadline: start + .seconds(30))
+  }
+
+  @Test func bothEndsMeetOnce() throws {
+    var table = SessionTable()
+    let session = try session()
+    let known = table.insert(session)
+    let other = try SessionID.random()
+    #expect(known && table.attach(slot(5), as: .linkManager, to: other) == nil)
+    #expect(table.attach(slot(1), as: .linkManager, to: session.id) == [slot(1)])
+    #expect(table.attach(slot(2), as: .linkManager, to: session.id) == nil)
+    #expect(table.attach(slot(3), as: .siteManager, to: session.id) == [slot(1), slot(3)])
+    #expect(table.remove(session.id)?.ends == [slot(1), slot(3)] && table.count == 0)
+    #expect(table.remove(session.id) == nil && table.count(of: "ann") == 0)
+  }
+
+  @Test func oneUserCannotTakeAll() throws {
+    var table = SessionTable()
+    for _ in 0..<GateLimits.sessionsPerUser {
+      let inserted = table.insert(try session())
+      #expect(inserted)
+    }
+    let (more, other) = (table.insert(try session()), table.insert(try session("bob")))
+    #expect(!more && other)
+  }
+
+  @Test func sessionsEndWithTheirTime() throws {
+    var table = SessionTable()
+    let session = try session()
+    _ = table.insert(session)
+    #expect(table.overdue(now: start, unixSeconds: 150).isEmpty)
+    #expect(table.overdue(now: start + .seconds(30), unixSeconds: 150).map(\.isExpired) == [false])
+    #expect(table.overdue(now: start, unixSeconds: 201).map(\.isExpired) == [true])
+  }
+
+  @Test func theNewestConnectionSpeaksForASite() {
+    var registry = Registry()
+    let agent = AgentDescription(name: "plc", target: .device(.v4))
+    var membership = Membership()
+    membership.add(key, .site("north"))
+    func site(_ index: UInt32) -> Registry.OnlineSite {
+      Registry.OnlineSite(connection: slot(index), key: key, address: "a", since: 0, agents: nil)
+    }
+    #expect(registry.add(site(1), name: "north") == nil)
+    #expect(registry.add(site(2), name: "north") == slot(1))
+    registry.announce([agent], by: "north", on: slot(1))
+    registry.remove(slot(1), .site("north"))
+    guard case .refused(.siteOffline, _, _) = registry.choose("north", nil, membership: membership) else {
+      Issue.record("an old connection spoke")
+      return
+    }
+    registry.announce([agent], by: "north", on: slot(2))
+    #expect(registry.choose("north", ["plc"], membership: membership) == .agents([agent]))
+    registry.remove(slot(2), .site("north"))
+    #expect(registry.sites.isEmpty)
+  }
+
+  @Test func guessingGetsSlower() {
+    var throttle = LoginThrottle()
+    for _ in 0..<LoginThrottle.free - 1 { throttle.failed(["a"], now: start) }
+    #expect(throttle.wait(for: ["a", "b"], now: start) == nil)
+    throttle.failed(["a"], now: start)
+    #expect(throttle.wait(for: ["a", "b"], now: start) == .seconds(2))
+    for _ in 0..<20 { throttle.failed(["a"], now: start) }
+    #expect(throttle.wait(for: ["a"], now: start) == LoginThrottle.longestWait)
+    #expect(throttle.wait(for: ["a"], now: start + .seconds(301)) == nil)
+    throttle.succeeded(["a"])
+    #expect(throttle.wait(for: ["a"], now: start) == nil)
+  }
+
+  @Test func ratesFillUpAgain() {
+    var limit = RateLimit(rate: 2, burst: 4, now: start)
+    let first = (0..<5).map { _ in limit.take(1, now: start) }
+    #expect(first == [true, true, true, true, false])
+    let (one, two, three) = (
+      limit.take(1, now: start + .seconds(1)), limit.take(1, now: start + .seconds(1)),
+      limit.take(1, now: start + .seconds(1))
+    )
+    #expect(one && two && !three)
+  }
+
+  @Test func oneSourceCannotTakeAllRoom() {
+    var count = StrangerCount()
+    let near = (0..<GateLimits.strangersPerAddress + 1).map { index in
+      count.admit(IPAddress("2001:db8::\(index)"))
+    }
+    #expect(near.filter { $0 }.count == GateLimits.strangersPerAddress && near.last == false)
+    let other = count.admit(IPAddress("2001:db8:0:1::1"))
+    #expect(other)
+    for index in 0..<GateLimits.strangers { _ = count.admit(IPAddress(v4: UInt32(index) << 8)) }
+    let late = count.admit(IPAddress(1, 2, 3, 4))
+    #expect(!late && count.total == GateLimits.strangers)
+  }
+
+  @Test(arguments: ["a", "site-a", "0.b_c", String(repeating: "x", count: 64)]) func takesNames(_ name: String) {
+    #expect(RecordName.isValid(name))
+  }
+
+  @Test(arguments: ["", ".", "..", "a/b", "A", "-a", "é", String(repeating: "x", count: 65), "a\0"])
+  func refusesNames(_ name: String) {
+    #expect(!RecordName.isValid(name))
+  }
+}
