@@ -20,7 +20,7 @@ extension WholeSystem {
           fetch $server 8000/marked --output $state/received || exit 1
           cmp $state/device-a/web/marked $state/received || exit 1
           fetch $server 8000/marked --upload-file $state/device-a/web/marked --output /dev/null || exit 1
-          kill -INT $tracer
+          kill -TERM $tracer
           wait $tracer
           awk '
             match($0, /= [0-9]+$/) {

@@ -81,7 +81,7 @@ extension WholeSystem {
         try world.require(
           """
           for round in {1..100}; do
-            fetch $(alias_of site-a web) --output /dev/null || exit 1
+            fetch $(alias_of site-a web) "" --output /dev/null || exit 1
             probe $(alias_of site-a server) 8000 >/dev/null || exit 1
             probe $(alias_of site-a web) 443 >/dev/null
           done

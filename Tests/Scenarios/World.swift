@@ -86,22 +86,25 @@ struct World {
   static let script = Place.root.path + "/Tests/Scenarios/world.sh"
 
   /// A process that takes the world down when the test lets go of it, or dies.
-  private final class Guardian {
-    private let process = Process()
-    private let input = Pipe()
+  private struct Guardian {
+    private let process: pid_t
+    /// The writing end of its standard input. Not inherited by anyone, so that it ends with this process at the latest.
+    private let input: CInt
 
     init(_ environment: [String: String]) throws {
-      process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      var ends: [CInt] = [-1, -1]
+      guard unsafe pipe(&ends) == 0 else { throw Shell.Failure(what: "pipe: error \(errno)") }
+      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
       // In a session of its own, out of Ctrl-C's reach.
-      process.arguments = ["setsid", "--wait", "bash", World.script, "guard"]
-      process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-      process.standardInput = input
-      try process.run()
+      process = try Shell.start(
+        ["setsid", "--wait", "bash", World.script, "guard"], environment: environment, input: ends[0])
+      close(ends[0])
+      input = ends[1]
     }
 
     func end() {
-      try? input.fileHandleForWriting.close()
-      process.waitUntilExit()
+      close(input)
+      _ = Shell.wait(for: process)
     }
   }
 }
