@@ -17,6 +17,7 @@ enum AdapterCommand: Sendable {
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
+  case probe
   case stop
 }
 
@@ -54,6 +55,8 @@ extension AdapterLoop where Device: ~Copyable {
         let binding = bindings[id]
         sites[binding.site].peer.session.reset(binding.stream, .reset, pool: &pool)
         unbind(id)
+      case .probe:
+        for id in siteList { sites[id].peer.session.probe(now: now) }
       case .stop: isStopping = true
       }
     }
