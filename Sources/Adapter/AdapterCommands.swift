@@ -35,11 +35,7 @@ extension AdapterLoop where Device: ~Copyable {
         guard let session = parcel.open() else { continue }
         done(attach(session, onEnd))
       case .detach(let site, let reason):
-        guard let id = siteIDs[site] else { continue }
-        sites[id].peer.session.end(reason)
-        sites[id].isEnding = true
-        try? sites[id].peer.flush(pool: &pool, now: now)
-        endSite(id, .local(reason))
+        if let id = siteIDs[site] { leaveSite(id, reason) }
       case .status(let done): done(status)
       case .explain(let transport, let destination, let done): done(explain(transport, destination))
       case .agents(let done): done(table.all)
