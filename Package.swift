@@ -92,5 +92,12 @@ let package = Package(
         "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .executableTarget(
+      name: "AllocationCheck",
+      dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
+      path: "Tests/AllocationCheck", swiftSettings: settings),
+    .testTarget(
+      name: "Scenarios", exclude: ["world.sh", "programs"], swiftSettings: settings),
   ]
 )

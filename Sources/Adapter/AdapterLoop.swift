@@ -202,6 +202,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       } catch {
         endSite(id, error)
       }
+      // Sending the last FIN ends streams: before their slots are taken again.
+      takeSessionEvents(id)
       if sites.contains(id), sites[id].peer.session.isFinished {
         endSite(id, .finished(sites[id].peer.session.peerGoodbye))
       }
