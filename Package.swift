@@ -32,7 +32,7 @@ let package = Package(
   products: [
     .library(
       name: "RelayVPN",
-      targets: ["Primitives", "Packet", "Stack", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
+      targets: ["Primitives", "Kernel", "Packet", "Stack", "Crypto", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
     .executable(name: "gatemanager", targets: ["GateManager"]),
     .executable(name: "sitemanager", targets: ["SiteManager"]),
     .executable(name: "linkmanager", targets: ["LinkManager"]),

@@ -17,6 +17,7 @@ enum AdapterCommand: Sendable {
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
+  case probe
   case stop
 }
 
@@ -34,11 +35,7 @@ extension AdapterLoop where Device: ~Copyable {
         guard let session = parcel.open() else { continue }
         done(attach(session, onEnd))
       case .detach(let site, let reason):
-        guard let id = siteIDs[site] else { continue }
-        sites[id].peer.session.end(reason)
-        sites[id].isEnding = true
-        try? sites[id].peer.flush(pool: &pool, now: now)
-        endSite(id, .local(reason))
+        if let id = siteIDs[site] { leaveSite(id, reason) }
       case .status(let done): done(status)
       case .explain(let transport, let destination, let done): done(explain(transport, destination))
       case .agents(let done): done(table.all)
@@ -54,6 +51,8 @@ extension AdapterLoop where Device: ~Copyable {
         let binding = bindings[id]
         sites[binding.site].peer.session.reset(binding.stream, .reset, pool: &pool)
         unbind(id)
+      case .probe:
+        for id in siteList { sites[id].peer.session.probe(now: now) }
       case .stop: isStopping = true
       }
     }

@@ -127,6 +127,10 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     nextSweep = now + .seconds(1)
     pool.trim()
     sweepEchoes()
+    for id in siteList {
+      guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
+      endSite(id, .local("the site didn't answer the goodbye"))
+    }
   }
 
   // MARK: The device
@@ -208,7 +212,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func close() {
     for id in siteList {
-      if !sites[id].isEnding { sites[id].peer.session.end("the adapter is stopping") }
+      sites[id].peer.session.end("the adapter is stopping")
       try? sites[id].peer.flush(pool: &pool, now: now)
       endSite(id, .local("the adapter is stopping"))
     }

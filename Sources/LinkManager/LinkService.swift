@@ -81,6 +81,11 @@ actor LinkService {
     return true
   }
 
+  /// The host's links or addresses have changed: sessions that died of it are found and made anew.
+  func networkChanged() {
+    adapter?.probe()
+  }
+
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation? {
     await adapter?.explain(transport, destination)
   }

@@ -263,6 +263,7 @@ struct SiteLoop: ~Copyable {
     guard now >= nextPublication else { return }
     nextPublication = now + .milliseconds(200)
     peer.session.describe(into: &status)
+    status.time = now
     status.memoryInUse = pool.slabsInUse * pool.slabSize
     publish(status)
   }
