@@ -56,8 +56,16 @@ enum Shell {
     }
     unsafe posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // The threads that tests run on block signals, which children would inherit: nobody could end them.
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe posix_spawnattr_setsigmask(&attributes, &none)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var process: pid_t = 0
-    let code = unsafe posix_spawn(&process, "/usr/bin/env", &actions, nil, &words, environ)
+    let code = unsafe posix_spawn(&process, "/usr/bin/env", &actions, &attributes, &words, environ)
     guard code == 0 else { throw Failure(what: "posix_spawn: error \(code)") }
     return process
   }
