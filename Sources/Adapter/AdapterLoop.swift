@@ -214,6 +214,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     stack.removeAll(pool: &pool)
     transmit.clear(pool: &pool)
     pool.close(&readLane)
+    for command in mailbox.close() { command.abandon() }
   }
 }
 
