@@ -92,5 +92,9 @@ let package = Package(
         "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    tests("PrimitivesTests", ["Primitives"]),
+    tests(
+      "AdapterTests",
+      ["Adapter", "Tun", "Stack", "Proxy", "Framing", "Packet", "Control", "Crypto", "Kernel", "Primitives"]),
   ]
 )
