@@ -34,7 +34,7 @@ extension AdapterCommand {
           lastRefusal: nil))
     case .agents(let done): done([])
     case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
-    case .detach, .localWritten, .localConsumed, .localReset, .stop: break
+    case .detach, .localWritten, .localConsumed, .localReset, .probe, .stop: break
     }
   }
 }
