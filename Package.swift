@@ -99,5 +99,9 @@ let package = Package(
       path: "Tests/AllocationCheck", swiftSettings: settings),
     .testTarget(
       name: "Scenarios", exclude: ["world.sh", "programs"], swiftSettings: settings),
+    tests("PrimitivesTests", ["Primitives"]),
+    tests(
+      "AdapterTests",
+      ["Adapter", "Tun", "Stack", "Proxy", "Framing", "Packet", "Control", "Crypto", "Kernel", "Primitives"]),
   ]
 )

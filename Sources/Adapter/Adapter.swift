@@ -53,7 +53,7 @@ public final class Adapter: Sendable {
   ) async throws -> [AgentAlias] {
     let parcel = Parcel(session)
     let outcome = await withCheckedContinuation { (continuation: CheckedContinuation<AttachOutcome, Never>) in
-      mailbox.send(.attach(parcel, onEnd: onEnd, done: { continuation.resume(returning: $0) }))
+      mailbox.order(.attach(parcel, onEnd: onEnd, done: { continuation.resume(returning: $0) }))
     }
     switch outcome {
     case .attached(let aliases): return aliases
@@ -63,7 +63,7 @@ public final class Adapter: Sendable {
 
   /// Ends a site's session in order; its flows are reset.
   public func detach(site: String, reason: String = "disconnected by the user") {
-    mailbox.send(.detach(site: site, reason: reason))
+    mailbox.order(.detach(site: site, reason: reason))
   }
 
   /// Opens a byte stream to a port of an agent.
@@ -74,7 +74,7 @@ public final class Adapter: Sendable {
     let parts = agent.split(separator: "/", maxSplits: 1).map(String.init)
     guard parts.count == 2 else { throw LocalStreamError.unknownAgent(agent) }
     let mailbox = mailbox
-    let core = LocalStreamCore(limit: configuration.localStreamBuffer) { mailbox.send($0) }
+    let core = LocalStreamCore(limit: configuration.localStreamBuffer) { mailbox.order($0) }
     try await core.open(parts[0], parts[1], port)
     return LocalStream(core: core)
   }
@@ -82,7 +82,7 @@ public final class Adapter: Sendable {
   /// Which rule decides about packets to a destination, and why.
   public func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation {
     await withCheckedContinuation { continuation in
-      mailbox.send(.explain(transport, destination, { continuation.resume(returning: $0) }))
+      mailbox.order(.explain(transport, destination, { continuation.resume(returning: $0) }))
     }
   }
 
@@ -90,7 +90,7 @@ public final class Adapter: Sendable {
   public var agents: [AgentAlias] {
     get async {
       await withCheckedContinuation { continuation in
-        mailbox.send(.agents { continuation.resume(returning: $0) })
+        mailbox.order(.agents { continuation.resume(returning: $0) })
       }
     }
   }
@@ -98,7 +98,7 @@ public final class Adapter: Sendable {
   public var status: AdapterStatus {
     get async {
       await withCheckedContinuation { continuation in
-        mailbox.send(.status { continuation.resume(returning: $0) })
+        mailbox.order(.status { continuation.resume(returning: $0) })
       }
     }
   }

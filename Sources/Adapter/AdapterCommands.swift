@@ -21,6 +21,31 @@ enum AdapterCommand: Sendable {
   case stop
 }
 
+extension AdapterCommand {
+  /// Answers for a loop that has stopped, so that nobody waits for good.
+  func abandon() {
+    switch self {
+    case .attach(_, onEnd: _, let done): done(.failed(.session("the adapter has stopped")))
+    case .status(let done): done(AdapterStatus())
+    case .explain(let transport, let destination, let done):
+      done(
+        Explanation(
+          transport: transport, destination: destination, verdict: .denied(.noAgent(destination.address)),
+          lastRefusal: nil))
+    case .agents(let done): done([])
+    case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
+    case .detach, .localWritten, .localConsumed, .localReset, .probe, .stop: break
+    }
+  }
+}
+
+extension Mailbox<AdapterCommand> {
+  /// Sends a command that is answered in any case.
+  func order(_ command: AdapterCommand) {
+    if !send(command) { command.abandon() }
+  }
+}
+
 /// What became of an attachment.
 enum AttachOutcome: Sendable {
   case attached([AgentAlias])

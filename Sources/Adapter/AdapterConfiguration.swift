@@ -12,7 +12,7 @@ public struct AdapterConfiguration: Sendable {
   public var offloads = true
   /// Packets that are read from the device before sessions get their turn.
   public var packetBurst = 64
-  /// Bytes that are read from one session before others get their turn.
+  /// Reads of one session's connection before others get their turn.
   public var sessionReads = 8
   /// Sites connected at once.
   public var sessions = 64
@@ -22,7 +22,8 @@ public struct AdapterConfiguration: Sendable {
   public var echoIdle = Interval.seconds(20)
   /// Refusals that are remembered, for `status` and `explain`.
   public var rememberedRefusals = 64
-  /// Bytes that the owner of a `LocalStream` may leave unread before the far end has to wait.
+  /// Bytes that a `LocalStream` holds unsent before its writer has to wait. What waits to be read is bounded by the
+  /// stream's window.
   public var localStreamBuffer = 256 * 1024
   /// Slabs of 256 KiB for payload in motion or waiting for an application.
   public var slabs = 512

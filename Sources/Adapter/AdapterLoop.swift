@@ -26,6 +26,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var readLane = SlabLane()
   var refusals: RefusalLog
   var deviceIsReadable = true
+  /// Memory was pressed and a flow was ended for it: to be looked at again at once.
+  var relieved = false
   var isStopping = false
   var now: Instant
   var nextSweep: Instant
@@ -73,6 +75,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       flushSites()
       guard wait() else { break }
       handleTime()
+      relieveMemory()
       readSites()
       readDevice()
     }
@@ -83,7 +86,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func wait() -> Bool {
     var deadline = Instant.earliest(stack.nextDeadline, nextSweep)
-    var hasWork = deviceIsReadable && !pool.isPressed
+    var hasWork = relieved || (deviceIsReadable && !pool.isPressed)
     for id in siteList {
       deadline = Instant.earliest(deadline, sites[id].peer.session.nextDeadline)
       if sites[id].peer.isReadable, !pool.isPressed { hasWork = true }
@@ -174,6 +177,32 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     }
   }
 
+  // MARK: Memory
+
+  /// Ends the flow of one slow application while memory is pressed, so that everything else can be read on.
+  ///
+  /// Counts what lies in the pool for the application, whether its stream goes on or is finished.
+  private mutating func relieveMemory() {
+    relieved = false
+    guard pool.isPressed else { return }
+    var slowest: (id: SlotID, held: Int)?
+    for id in bindings.ids {
+      guard case .flow(let flow) = bindings[id].end, !flow.isDatagram else { continue }
+      let held = stack.unacknowledged(flow)
+      if held > slowest?.held ?? 0 { slowest = (id, held) }
+    }
+    guard let slowest else { return }
+    relieved = true
+    let binding = bindings[slowest.id]
+    refusals.add(
+      binding.transport, binding.destination, label: "slow reader",
+      reason: "\(sites[binding.site].name)/\(binding.agent): cut because the application read too slowly", now: now)
+    sites[binding.site].peer.session.resetSlowReader(binding.stream, pool: &pool)
+    takeSessionEvents(binding.site)
+    // A stream that was finished has no event.
+    cut(slowest.id, .limit)
+  }
+
   // MARK: Sessions
 
   private mutating func readSites() {
@@ -220,6 +249,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     stack.removeAll(pool: &pool)
     transmit.clear(pool: &pool)
     pool.close(&readLane)
+    for command in mailbox.close() { command.abandon() }
   }
 }
 

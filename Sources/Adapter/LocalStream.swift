@@ -106,20 +106,17 @@ final class LocalStreamCore: Sendable {
 
   func write(_ bytes: [UInt8]) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-      let failure: LocalStreamError? = state.withLock { state in
-        if let failure = state.failure { return failure }
-        if state.finishing { return .finished }
+      // Once the continuation is stored, it belongs to whoever takes it out of the state.
+      let (result, binding): (Result<Void, any Error>?, SlotID?) = state.withLock { state in
+        if let failure = state.failure { return (.failure(failure), nil) }
+        if state.finishing { return (.failure(LocalStreamError.finished), nil) }
         state.outbound += bytes
-        if state.outbound.count > limit { state.writer = continuation }
-        return nil
+        guard state.outbound.count > limit else { return (.success(()), state.binding) }
+        state.writer = continuation
+        return (nil, state.binding)
       }
-      if let failure {
-        continuation.resume(throwing: failure)
-        return
-      }
-      let waits = state.withLock { $0.writer != nil }
-      if let binding = state.withLock({ $0.binding }) { command(.localWritten(self, binding)) }
-      if !waits { continuation.resume() }
+      if let binding { command(.localWritten(self, binding)) }
+      if let result { continuation.resume(with: result) }
     }
   }
 
@@ -132,10 +129,9 @@ final class LocalStreamCore: Sendable {
   }
 
   func reset() {
-    let binding = state.withLock { state in
-      if state.failure == nil { state.failure = .finished }
-      return state.binding.take()
-    }
+    let binding = state.withLock { $0.binding }
+    // Whoever reads or writes at this moment must not wait for what never comes.
+    fail(.finished)
     if let binding { command(.localReset(binding)) }
   }
 

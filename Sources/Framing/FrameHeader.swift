@@ -25,7 +25,7 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
   /// 8 bytes that come back in a `pong`.
   case ping = 11
   case pong = 12
-  /// No new streams from now on: code and text.
+  /// No new streams from now on: UTF-8 text for a person, which says why; may be empty.
   case goAway = 13
   /// The next record is sealed with the next key. Last in its record.
   case rekey = 14

@@ -3,10 +3,10 @@ import Primitives
 /// What an OPEN frame asks for: which agent, and what of it.
 ///
 /// ```
-/// +----------+------+-----------+-----------------+----------+-------+
-/// | protocol | port | hostBytes | host (0, 4, 16) | nameSize | agent |
-/// |    1     |  2   |     1     |                 |    1     |       |
-/// +----------+------+-----------+-----------------+----------+-------+
+/// +----------+------+-----------+----------------+----------+-------+
+/// | protocol | port | hostBytes | host (0 or 16) | nameSize | agent |
+/// |    1     |  2   |     1     |                |    1     |       |
+/// +----------+------+-----------+----------------+----------+-------+
 /// ```
 public struct OpenRequest: Equatable, Sendable {
   /// UTF-8 bytes of an agent's name.

@@ -105,8 +105,10 @@ public struct RecordWriter: ~Copyable {
   public mutating func seal(into output: inout SliceQueue, pool: inout SlabPool, now: Instant) throws(RecordError) {
     guard let header, plaintextCount > 0 else { return }
     guard schedule.counter < policy.records else { throw .keyExhausted }
-    // The tag's room was set aside together with the header.
-    guard let tag = takeScratch(RecordHeader.tagSize, pool: &pool) else { throw .cipher("no memory for the tag") }
+    // Whatever was taken before left room for the tag.
+    guard let tag = takeScratch(RecordHeader.tagSize, leaving: 0, pool: &pool) else {
+      throw .cipher("no memory for the tag")
+    }
     let count = plaintextCount
     pool.withMutableSpan(header) { RecordHeader(plaintextCount: count).write(into: &$0) }
     do throws(CryptoError) {
@@ -168,13 +170,16 @@ public struct RecordWriter: ~Copyable {
     }
   }
 
-  private mutating func takeScratch(_ count: Int, pool: inout SlabPool) -> Slice? {
-    if let current = scratch, scratchUsed + count > current.count {
+  /// - Parameter leaving: bytes that must still fit behind: a record that was begun can always be sealed.
+  private mutating func takeScratch(
+    _ count: Int, leaving: Int = RecordHeader.tagSize, pool: inout SlabPool
+  ) -> Slice? {
+    if let current = scratch, scratchUsed + count + leaving > current.count {
       pool.release(current)
       scratch = nil
     }
     if scratch == nil {
-      let size = max(Self.scratchSize, count)
+      let size = max(Self.scratchSize, count + leaving)
       guard let region = pool.reserve(size, in: &lane) else { return nil }
       scratch = pool.commit(region, count: size, in: &lane)
       scratchUsed = 0

@@ -103,7 +103,8 @@ public struct Wakeup: ~Copyable, Sendable {
 ///
 /// For control only: no byte of a flow passes through one.
 public final class Mailbox<Message: Sendable>: Sendable {
-  private let waiting = Mutex<[Message]>([])
+  /// `nil` once closed.
+  private let waiting = Mutex<[Message]?>([])
   private let wakeup: Wakeup
 
   public init() throws(SystemError) {
@@ -113,17 +114,31 @@ public final class Mailbox<Message: Sendable>: Sendable {
   /// The descriptor to poll for `readable`.
   public var descriptor: CInt { wakeup.descriptor.rawValue }
 
-  public func send(_ message: Message) {
-    waiting.withLock { $0.append(message) }
-    wakeup.signal()
+  /// - Returns: `false` if the mailbox is closed: nobody will receive the message.
+  @discardableResult
+  public func send(_ message: Message) -> Bool {
+    let isOpen = waiting.withLock { messages in
+      messages?.append(message)
+      return messages != nil
+    }
+    if isOpen { wakeup.signal() }
+    return isOpen
   }
 
   /// All that has arrived, in order.
   public func receive() -> [Message] {
     wakeup.clear()
     return waiting.withLock { messages in
-      defer { messages = [] }
-      return messages
+      guard let received = messages else { return [] }
+      messages = []
+      return received
     }
+  }
+
+  /// Ends receiving: later messages are refused.
+  ///
+  /// - Returns: what was sent and not received.
+  public func close() -> [Message] {
+    waiting.withLock { $0.take() ?? [] }
   }
 }

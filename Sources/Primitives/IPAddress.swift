@@ -112,21 +112,22 @@ extension IPAddress: LosslessStringConvertible {
   private static func parseV6(_ text: String) -> UInt128? {
     guard text.utf8.count <= 45 else { return nil }
     let halves = text.split(separator: "::", maxSplits: 2, omittingEmptySubsequences: false)
-    guard halves.count <= 2, let head = groups(halves[0]) else { return nil }
+    // Dotted decimal stands for the last 32 bits only (RFC 4291 section 2.2).
+    guard halves.count <= 2, let head = groups(halves[0], mayEndInV4: halves.count == 1) else { return nil }
     guard halves.count == 2 else {
       return head.count == 8 ? head.reduce(0) { $0 << 16 | UInt128($1) } : nil
     }
-    guard let tail = groups(halves[1]), head.count + tail.count < 8 else { return nil }
+    guard let tail = groups(halves[1], mayEndInV4: true), head.count + tail.count < 8 else { return nil }
     let all = head + Array(repeating: 0, count: 8 - head.count - tail.count) + tail
     return all.reduce(0) { $0 << 16 | UInt128($1) }
   }
 
-  private static func groups(_ text: Substring) -> [UInt16]? {
+  private static func groups(_ text: Substring, mayEndInV4: Bool) -> [UInt16]? {
     guard !text.isEmpty else { return [] }
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     var groups: [UInt16] = []
     for (index, part) in parts.enumerated() {
-      if index == parts.count - 1, part.utf8.contains(UInt8(ascii: ".")) {
+      if mayEndInV4, index == parts.count - 1, part.utf8.contains(UInt8(ascii: ".")) {
         guard let v4 = parseV4(part) else { return nil }
         groups.append(UInt16(truncatingIfNeeded: v4 >> 16))
         groups.append(UInt16(truncatingIfNeeded: v4))

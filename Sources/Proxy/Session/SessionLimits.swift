@@ -10,8 +10,9 @@ public struct SessionLimits: Sendable {
   public static let initialWindow = 256 * 1024
   /// Largest window that a stream can grow to: 10 Gbit/s at 6 ms, 100 Mbit/s at 600 ms.
   public var maximumWindow = 8 * 1024 * 1024
-  /// Sum of all streams' windows: what slow readers can make this end hold.
-  public var memoryBudget = 48 * 1024 * 1024
+  /// Sum of all streams' windows beyond which none grows: four of the largest, and well below what presses the memory
+  /// of a site, so that windows alone can't get a reader cut.
+  public var memoryBudget = 32 * 1024 * 1024
   /// Datagram bytes that may wait per flow; more are dropped, as a network would.
   public var datagramQueue = 512 * 1024
   /// Control frames that may wait. A peer that makes this end answer faster than the line takes it is cut off.
@@ -95,6 +96,8 @@ public struct SessionCounters: Sendable {
   public var lateFrames: UInt64 = 0
   public var streamsOpened: UInt64 = 0
   public var streamsRefused: UInt64 = 0
+  /// Streams that were cut because their readers held the memory that others needed.
+  public var slowReadersReset: UInt64 = 0
 
   public init() {}
 }

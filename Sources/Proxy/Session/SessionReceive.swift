@@ -57,14 +57,16 @@ extension Session {
     let id = header.stream
     switch header.type {
     case .data: try receiveData(id, payload, pool: &pool)
-    case .datagram, .echo, .ethernet: try receiveDatagram(header, payload, pool: &pool)
+    case .datagram, .echo: try receiveDatagram(header, payload, pool: &pool)
+    // No kind of stream carries Ethernet frames in this version: nobody was offered any.
+    case .ethernet: throw .violation(.wrongState(.ethernet, id))
     case .window:
       let limit = try value(header, payload, pool: pool)
       guard known(id) else { return }
       if streams[id.slot].send.raise(to: limit) { events.append(.writable(id)) }
     case .finish:
       guard known(id) else { return }
-      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived else {
+      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].transport == .tcp else {
         throw .violation(.wrongState(.finish, id))
       }
       streams[id.slot].finishReceived = true

@@ -24,6 +24,8 @@ struct SiteLoop: ~Copyable {
   var readLane = SlabLane()
   var status = SessionStatus()
   var diallingCount = 0
+  /// Memory was pressed and a flow was ended for it: to be looked at again at once.
+  var relieved = false
   var endReason: String?
   var endDeadline: Instant?
   /// The next time that flows' deadlines are looked at.
@@ -67,6 +69,7 @@ struct SiteLoop: ~Copyable {
         publishStatus(publish)
         try wait()
         try handleTime()
+        try relieveMemory()
         try readPeer()
         writeDevices()
         try readDevices()
@@ -94,7 +97,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let hasWork = relieved || (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -173,6 +176,25 @@ struct SiteLoop: ~Copyable {
     }
   }
 
+  /// Ends one slow device's flow while memory is pressed, so that the session can be read on.
+  private mutating func relieveMemory() throws(SessionEnd) {
+    relieved = false
+    guard pool.isPressed else { return }
+    if peer.session.resetSlowestReader(pool: &pool) {
+      relieved = true
+      return try takeEvents()
+    }
+    // What is left belongs to streams that are finished, whose devices don't take the last of it.
+    var slowest: (key: SlotID, held: Int)?
+    for key in flows.ids where flows[key].pending.byteCount > slowest?.held ?? 0 {
+      slowest = (key, flows[key].pending.byteCount)
+    }
+    guard let slowest else { return }
+    relieved = true
+    peer.session.reset(flows[slowest.key].id, .limit, pool: &pool)
+    drop(slowest.key, reset: true)
+  }
+
   private mutating func takeEvents() throws(SessionEnd) {
     while let event = peer.session.nextEvent() {
       switch event {
@@ -231,7 +253,8 @@ struct SiteLoop: ~Copyable {
         refuse(key, Refusal(.timedOut))
       } else if flows[key].transport != .tcp || flows[key].isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
-        drop(key, reset: false)
+        // A device that didn't take all of a finished stream must not take its end for the end of the data.
+        drop(key, reset: flows[key].isDraining)
       }
     }
   }
