@@ -10,10 +10,12 @@ import Tun
 /// Packets in memory → adapter → session over TCP → site → a real device on 127.0.0.1, and back.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct AdapterTests {
   /// An adapter with a host's applications at its device.
-  private func makeAdapter() throws -> (Adapter, ClientHost) {
+  private func makeAdapter(
+    _ configuration: AdapterConfiguration = AdapterConfiguration()
+  ) throws -> (Adapter, ClientHost) {
     let device = try MemoryDevice(capacity: 16 << 20, packetLimit: 8192)
     let client = ClientHost(device.peer())
-    return (try Adapter(device: device), client)
+    return (try Adapter(device: device, configuration: configuration), client)
   }
 
   private func alias(_ adapter: Adapter, _ port: UInt16) async throws -> Endpoint {
@@ -150,5 +152,30 @@ import Tun
     #expect(client.applications[next]?.isEstablished == false)
     device.stop()
     adapter.stop()
+  }
+
+  /// Applications that don't read press the adapter's memory: some of them lose their connections, the others go on.
+  @Test func slowReadersAreCutAndOthersGoOn() async throws {
+    var configuration = AdapterConfiguration()
+    configuration.slabs = 16
+    let (adapter, client) = try makeAdapter(configuration)
+    let source = try DeviceServer.source()
+    let device = try DeviceServer.echo()
+    let site = try await TestSite(adapter, tcp: [source.port, device.port])
+    let (stuck, lively) = (try await alias(adapter, source.port), try await alias(adapter, device.port))
+    let slow = try (0..<30).map { _ in try client.connect(to: stuck, reads: false) }
+    #expect(try client.run { client in slow.contains { client.applications[$0]?.reset != nil } })
+    let bytes = [UInt8](repeating: 3, count: 300_000)
+    let live = try client.connect(to: lively, sending: bytes, finishes: true)
+    #expect(try client.run { $0.applications[live]?.isClosed == true || $0.applications[live]?.reset != nil })
+    #expect(client.applications[live]?.inbox == bytes)
+    #expect(slow.contains { client.applications[$0]?.reset == nil }, "no more than needed")
+    #expect(slow.allSatisfy { client.applications[$0]?.peerFinished == false })
+    let status = await adapter.status
+    let count = try #require(status.refusals["slow reader"])
+    #expect(status.sites.first?.session.counters.slowReadersReset == count)
+    source.stop()
+    device.stop()
+    withExtendedLifetime(site) { adapter.stop() }
   }
 }

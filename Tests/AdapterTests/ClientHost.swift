@@ -9,6 +9,8 @@ final class ClientHost {
   /// One connection, as its application sees it.
   struct Application {
     var outbox: [UInt8] = []
+    /// Whether it takes what arrives; otherwise its window closes.
+    var reads = true
     var sent = 0
     var finishes = false
     var hasFinished = false
@@ -39,10 +41,12 @@ final class ClientHost {
     self.device = device
   }
 
-  func connect(to destination: Endpoint, sending bytes: [UInt8] = [], finishes: Bool = false) throws -> FlowID {
+  func connect(
+    to destination: Endpoint, sending bytes: [UInt8] = [], finishes: Bool = false, reads: Bool = true
+  ) throws -> FlowID {
     nextPort += 1
     let flow = try stack.connect(from: Endpoint(Self.address, nextPort), to: destination, now: Clock.now)
-    applications[flow] = Application(outbox: bytes, finishes: finishes)
+    applications[flow] = Application(outbox: bytes, reads: reads, finishes: finishes)
     return flow
   }
 
@@ -114,11 +118,11 @@ final class ClientHost {
       switch event {
       case .established(let flow):
         applications[flow]?.isEstablished = true
-        stack.setReceiveCredit(flow, 1 << 20, now: Clock.now)
+        if applications[flow]?.reads == true { stack.setReceiveCredit(flow, 1 << 20, now: Clock.now) }
       case .received(let flow, let slice):
         applications[flow]?.inbox += pool.array(slice)
         pool.release(slice)
-        stack.setReceiveCredit(flow, 1 << 20, now: Clock.now)
+        if applications[flow]?.reads == true { stack.setReceiveCredit(flow, 1 << 20, now: Clock.now) }
       case .finished(let flow): applications[flow]?.peerFinished = true
       case .closed(let flow): applications[flow]?.isClosed = true
       case .reset(let flow, let cause): applications[flow]?.reset = cause
