@@ -32,7 +32,7 @@ let package = Package(
   products: [
     .library(
       name: "RelayVPN",
-      targets: ["Primitives", "Packet", "Stack", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
+      targets: ["Primitives", "Kernel", "Packet", "Stack", "Crypto", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
     .executable(name: "gatemanager", targets: ["GateManager"]),
     .executable(name: "sitemanager", targets: ["SiteManager"]),
     .executable(name: "linkmanager", targets: ["LinkManager"]),
@@ -92,6 +92,13 @@ let package = Package(
         "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .executableTarget(
+      name: "AllocationCheck",
+      dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
+      path: "Tests/AllocationCheck", swiftSettings: settings),
+    .testTarget(
+      name: "Scenarios", exclude: ["world.sh", "programs"], swiftSettings: settings),
     tests("PrimitivesTests", ["Primitives"]),
     tests(
       "AdapterTests",

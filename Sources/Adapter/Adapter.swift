@@ -103,6 +103,11 @@ public final class Adapter: Sendable {
     }
   }
 
+  /// The host's network has changed: finds out within seconds which sessions are still alive, and ends the others.
+  public func probe() {
+    mailbox.send(.probe)
+  }
+
   /// Ends all sessions in order, closes the device and waits for the thread.
   public func stop() {
     mailbox.send(.stop)
@@ -120,11 +125,16 @@ public enum AdapterError: Error, Hashable, Sendable, CustomStringConvertible {
   case tooManySites(Int)
   /// The session can't be used; the text says why.
   case session(String)
+  /// The alias pool's first prefix overlaps the second, which an interface of this host has.
+  case aliasClash(IPPrefix, LinkAddress)
 
   public var description: String {
     switch self {
     case .tooManySites(let limit): "\(limit) sites are connected: disconnect one first"
     case .session(let reason): "the session can't be used: \(reason)"
+    case .aliasClash(let pool, let address):
+      "aliases come from \(pool), and this host has the address \(address.address)/\(address.prefixLength) in it: "
+        + "choose another pool"
     }
   }
 }

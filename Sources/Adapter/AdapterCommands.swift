@@ -17,6 +17,7 @@ enum AdapterCommand: Sendable {
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
+  case probe
   case stop
 }
 
@@ -33,7 +34,7 @@ extension AdapterCommand {
           lastRefusal: nil))
     case .agents(let done): done([])
     case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
-    case .detach, .localWritten, .localConsumed, .localReset, .stop: break
+    case .detach, .localWritten, .localConsumed, .localReset, .probe, .stop: break
     }
   }
 }
@@ -59,11 +60,7 @@ extension AdapterLoop where Device: ~Copyable {
         guard let session = parcel.open() else { continue }
         done(attach(session, onEnd))
       case .detach(let site, let reason):
-        guard let id = siteIDs[site] else { continue }
-        sites[id].peer.session.end(reason)
-        sites[id].isEnding = true
-        try? sites[id].peer.flush(pool: &pool, now: now)
-        endSite(id, .local(reason))
+        if let id = siteIDs[site] { leaveSite(id, reason) }
       case .status(let done): done(status)
       case .explain(let transport, let destination, let done): done(explain(transport, destination))
       case .agents(let done): done(table.all)
@@ -79,6 +76,8 @@ extension AdapterLoop where Device: ~Copyable {
         let binding = bindings[id]
         sites[binding.site].peer.session.reset(binding.stream, .reset, pool: &pool)
         unbind(id)
+      case .probe:
+        for id in siteList { sites[id].peer.session.probe(now: now) }
       case .stop: isStopping = true
       }
     }

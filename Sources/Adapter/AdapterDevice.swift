@@ -11,9 +11,21 @@ extension Adapter {
     tun name: String, configuration: AdapterConfiguration = AdapterConfiguration(),
     onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
   ) throws {
+    try configuration.aliases.checkAgainstHost()
     let device = try TunDevice(opening: TunConfiguration(name: name))
     try device.prepare(configuration)
     try self.init(device: device, configuration: configuration, onFailure: onFailure)
+  }
+}
+
+extension AliasPool {
+  /// Refuses a pool that hides a network that this host is in.
+  func checkAgainstHost() throws {
+    let routes = try RouteSocket()
+    for address in try routes.addresses() {
+      guard let prefix = address.prefix else { continue }
+      for pool in [v4, v6] where pool.overlaps(prefix) { throw AdapterError.aliasClash(pool, address) }
+    }
   }
 }
 

@@ -91,7 +91,7 @@ extension AdapterLoop where Device: ~Copyable {
     _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, _ destination: Endpoint,
     _ hostOffset: UInt128?
   ) throws(Framing.Refusal) -> SlotID {
-    guard let site = siteIDs[alias.site], sites.contains(site), !sites[site].isEnding else {
+    guard let site = siteIDs[alias.site], sites.contains(site), sites[site].endDeadline == nil else {
       throw Framing.Refusal(.sessionEnded)
     }
     guard !bindings.isFull else { throw Framing.Refusal(.tooMany, "\(bindings.count) flows are open") }
@@ -231,16 +231,34 @@ extension AdapterLoop where Device: ~Copyable {
     unbind(id)
   }
 
+  /// Time that a site has to answer a goodbye, so that nothing of it is lost to a reset.
+  private static var goodbyeTime: Interval { .seconds(2) }
+
+  /// Ends a session in order: its flows are cut now, its connection goes once the peer has ended as well.
+  mutating func leaveSite(_ id: SlotID, _ reason: String) {
+    guard sites.contains(id), sites[id].endDeadline == nil else { return }
+    sites[id].peer.session.end(reason)
+    sites[id].endDeadline = now + Self.goodbyeTime
+    release(id)
+  }
+
+  /// Ends a session whose connection is of no use any more.
   mutating func endSite(_ id: SlotID, _ end: SessionEnd) {
     guard sites.contains(id) else { return }
-    for binding in bindings.ids where bindings[binding].site == id {
-      cut(binding, .internalError)
-    }
+    release(id)
     guard var site = sites.remove(id) else { return }
     siteList = sites.ids
-    siteIDs[site.name] = nil
-    table.remove(site: site.name)
     site.peer.close(pool: &pool)
     site.onEnd(end)
+  }
+
+  /// Cuts a site's flows and takes its agents out of reach.
+  private mutating func release(_ id: SlotID) {
+    for binding in bindings.ids where bindings[binding].site == id { cut(binding, .internalError) }
+    // A newer session may have the name by now.
+    let name = sites[id].name
+    guard siteIDs[name] == id else { return }
+    siteIDs[name] = nil
+    table.remove(site: name)
   }
 }

@@ -130,6 +130,10 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     nextSweep = now + .seconds(1)
     pool.trim()
     sweepEchoes()
+    for id in siteList {
+      guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
+      endSite(id, .local("the site didn't answer the goodbye"))
+    }
   }
 
   // MARK: The device
@@ -227,6 +231,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       } catch {
         endSite(id, error)
       }
+      // Sending the last FIN ends streams: before their slots are taken again.
+      takeSessionEvents(id)
       if sites.contains(id), sites[id].peer.session.isFinished {
         endSite(id, .finished(sites[id].peer.session.peerGoodbye))
       }
@@ -235,7 +241,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func close() {
     for id in siteList {
-      if !sites[id].isEnding { sites[id].peer.session.end("the adapter is stopping") }
+      sites[id].peer.session.end("the adapter is stopping")
       try? sites[id].peer.flush(pool: &pool, now: now)
       endSite(id, .local("the adapter is stopping"))
     }

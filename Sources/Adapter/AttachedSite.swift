@@ -37,6 +37,7 @@ struct AttachedSite: ~Copyable {
   var peer: SessionSocket
   let since: Instant
   var flowsByAgent: [String: Int] = [:]
-  var isEnding = false
+  /// Set once this side has said goodbye: how long the peer has to do the same.
+  var endDeadline: Instant?
   let onEnd: @Sendable (SessionEnd) -> Void
 }

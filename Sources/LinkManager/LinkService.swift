@@ -81,6 +81,11 @@ actor LinkService {
     return true
   }
 
+  /// The host's links or addresses have changed: sessions that died of it are found and made anew.
+  func networkChanged() {
+    adapter?.probe()
+  }
+
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation? {
     await adapter?.explain(transport, destination)
   }
@@ -109,11 +114,26 @@ actor LinkService {
       gate.leave(id, reason: "left by the user")
       throw CommandFailure(.no, "left by the user")
     }
-    let aliases = try await adapter.attach(session) { end in
-      let reason = "\(end)"
-      Task { await self.ended(name, epoch, id, reason) }
-    }
+    // Known before it can end.
     sites[name]?.session = id
+    let aliases: [AgentAlias]
+    do {
+      // The closures capture few words: the compiler (6.3.1, x86-64) loses the stack of an asynchronous closure whose
+      // captures don't fit into registers.
+      aliases = try await adapter.attach(session) { end in
+        let reason = "\(end)"
+        Task { await self.ended(id, reason) }
+      }
+    } catch {
+      if sites[name]?.session == id { sites[name]?.session = nil }
+      throw error
+    }
+    guard sites[name]?.epoch == epoch else {
+      if sites[name] == nil { adapter.detach(site: name) }
+      throw CommandFailure(.no, "left by the user")
+    }
+    // One that has ended again already is `ended`'s to recover.
+    guard sites[name]?.session == id else { return aliases }
     sites[name]?.aliases = aliases
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
@@ -123,14 +143,15 @@ actor LinkService {
     return aliases
   }
 
-  private func ended(_ name: String, _ epoch: Int, _ id: SessionID, _ reason: String) {
+  private func ended(_ id: SessionID, _ reason: String) {
     gate?.leave(id, reason: reason)
-    log.info("session ended", metadata: ["site": "\(name)", "session": "\(id)", "reason": "\(reason)"])
-    guard sites[name]?.epoch == epoch, sites[name]?.session == id else { return }
+    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(reason)"])
+    // One that its user has left is no longer among them.
+    guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
     sites[name]?.problem = reason
-    Task { await self.recover(name, epoch) }
+    Task { await self.recover(name, site.epoch) }
   }
 
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.

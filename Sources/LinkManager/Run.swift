@@ -74,6 +74,7 @@ struct Run: ParsableCommand {
         return .failure("system", "\(error)")
       }
     }
+    NetworkWatch.start(log: log) { Task { await service.networkChanged() } }
     log.info("running", metadata: ["user": "\(account.user)", "gate": "\(account.gate.address)"])
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])

@@ -7,6 +7,8 @@ do {
   try command.run()
 } catch let failure as CommandFailure {
   failure.exit(of: "linkmanager")
+} catch let error as ManagementError {
+  CommandFailure(error.exitCode, "\(error)").exit(of: "linkmanager")
 } catch {
   LinkManagerCommand.exit(withError: error)
 }

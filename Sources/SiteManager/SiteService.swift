@@ -211,11 +211,14 @@ final class SiteService: Sendable {
 
   // MARK: Status
 
+  /// Takes half a second, over which rates are measured.
   var status: SiteStatus {
-    state.withLock { state in
+    let before = state.withLock { $0.meetings.mapValues(\.session.status) }
+    if !before.isEmpty { Thread.sleep(.milliseconds(450)) }
+    return state.withLock { state in
       let now = Clock.unixSeconds
       let sessions = state.meetings.map { id, meeting in
-        SiteStatus.Session(id: id, meeting: meeting, now: now)
+        SiteStatus.Session(id: id, meeting: meeting, before: before[id])
       }
       .sorted { $0.since < $1.since }
       let agents = state.agents.map { agent in

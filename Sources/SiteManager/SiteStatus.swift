@@ -1,4 +1,5 @@
 import Control
+import Primitives
 import Proxy
 import Service
 
@@ -26,6 +27,9 @@ struct SiteStatus: Codable, Sendable {
     /// Payload of streams and flows, from and to the LinkManager.
     var bytesIn: UInt64
     var bytesOut: UInt64
+    /// Payload in a second, now.
+    var rateIn: UInt64
+    var rateOut: UInt64
     var recordsIn: UInt64
     var recordsOut: UInt64
     var meanRecordIn: UInt64
@@ -52,13 +56,20 @@ struct SiteStatus: Codable, Sendable {
 }
 
 extension SiteStatus.Session {
-  init(id: SessionID, meeting: SiteService.Meeting, now: Int64) {
+  init(
+    id: SessionID, meeting: SiteService.Meeting, before: SessionStatus?
+  ) {
     let status = meeting.session.status
+    let earlier = before?.counters ?? status.counters
+    let seconds = max(0.001, (status.time - (before?.time ?? status.time)).seconds)
+    let rate = { (later: UInt64, sooner: UInt64) in UInt64(Double(later &- sooner) / seconds) }
     self.init(
       id: "\(id)", user: meeting.grant.user, pc: meeting.grant.pc, reason: meeting.grant.reason,
       since: meeting.since, expires: meeting.grant.notAfter, flows: status.streams,
       roundTripMicroseconds: status.roundTrip.map { $0.nanoseconds / 1000 },
       bytesIn: status.counters.dataBytesIn, bytesOut: status.counters.dataBytesOut,
+      rateIn: rate(status.counters.dataBytesIn, earlier.dataBytesIn),
+      rateOut: rate(status.counters.dataBytesOut, earlier.dataBytesOut),
       recordsIn: status.recordsOpened, recordsOut: status.recordsSealed,
       meanRecordIn: status.bytesOpened / max(1, status.recordsOpened),
       meanRecordOut: status.bytesSealed / max(1, status.recordsSealed),
@@ -79,12 +90,14 @@ extension SiteStatus: CustomStringConvertible {
     text += "\(table)\n"
     if sessions.isEmpty { return text + "no sessions\n" }
     var list = Table(
-      "SESSION", "USER", "PC", "FLOWS", "RTT", "IN", "OUT", "RECORD IN/OUT", "DEVICE READ/WRITE", "REASON")
+      "SESSION", "USER", "PC", "FLOWS", "RTT", "IN", "OUT", "RATE IN/OUT", "RECORD IN/OUT", "DEVICE READ/WRITE",
+      "REASON")
     for session in sessions {
       list.append(
         String(session.id.prefix(8)), session.user, session.pc, "\(session.flows)",
         session.roundTripMicroseconds.map { "\($0) µs" } ?? "-", Quantity.bytes(session.bytesIn),
-        Quantity.bytes(session.bytesOut), "\(session.meanRecordIn)/\(session.meanRecordOut)",
+        Quantity.bytes(session.bytesOut), "\(Quantity.bytes(session.rateIn))/s \(Quantity.bytes(session.rateOut))/s",
+        "\(session.meanRecordIn)/\(session.meanRecordOut)",
         "\(session.meanDeviceRead)/\(session.meanDeviceWrite)", session.reason ?? "")
     }
     text += "\n\(list)\n"

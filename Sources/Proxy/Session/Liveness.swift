@@ -6,6 +6,7 @@ struct Liveness {
   private let deadInterval: Interval
   private var lastReceived: Instant
   private var lastPing: Instant?
+  private var probeDeadline: Instant?
   /// The shortest round trip seen; `nil` before the first answer.
   private(set) var roundTrip: Interval?
   /// The latest round trip, queues included.
@@ -19,6 +20,15 @@ struct Liveness {
 
   mutating func received(now: Instant) {
     lastReceived = now
+    probeDeadline = nil
+  }
+
+  /// Time that a peer has to answer when there is reason to doubt that the way still exists.
+  static let probeInterval = Interval.seconds(3)
+
+  /// The way may have changed: an answer is wanted soon.
+  mutating func probe(now: Instant) {
+    if probeDeadline == nil { probeDeadline = now + Self.probeInterval }
   }
 
   /// A PING goes out: its payload is the time, so that the answer carries it back.
@@ -39,12 +49,13 @@ struct Liveness {
   var nextDeadline: Instant {
     let dead = lastReceived + deadInterval
     let ping = max(lastReceived, lastPing ?? lastReceived) + pingInterval
-    return min(dead, ping)
+    return min(min(dead, ping), probeDeadline ?? dead)
   }
 
   enum Verdict: Equatable { case wait, ping, dead(Interval) }
 
   func check(now: Instant) -> Verdict {
+    if let probeDeadline, now >= probeDeadline { return .dead(now - lastReceived) }
     if now - lastReceived >= deadInterval { return .dead(now - lastReceived) }
     if now >= max(lastReceived, lastPing ?? lastReceived) + pingInterval { return .ping }
     return .wait

@@ -90,6 +90,12 @@ public struct Session: ~Copyable {
     }
   }
 
+  /// Asks the peer at once whether it is still there: for when the host's network has changed.
+  public mutating func probe(now: Instant) {
+    liveness.probe(now: now)
+    controls.append(.ping(liveness.ping(now: now)))
+  }
+
   /// Streams and flows that are open or asked for.
   public var streamCount: Int { openCount }
 

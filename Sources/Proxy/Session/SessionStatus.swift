@@ -2,6 +2,8 @@ import Primitives
 
 /// What a running session tells about itself, for status displays. A snapshot.
 public struct SessionStatus: Sendable {
+  /// When the figures were true.
+  public var time = Instant.zero
   public var counters = SessionCounters()
   public var recordsSealed: UInt64 = 0
   public var recordsOpened: UInt64 = 0

@@ -18,7 +18,7 @@ extension SiteLoop {
       let fd = flow.socket.rawValue
       if flow.phase == .dialling { diallingCount += 1 }
       let key = flows.insert(flow)
-      peer.session.setTag(key.token, of: id)
+      setKey(key, of: id)
       do throws(SystemError) {
         try poller.add(fd, token: key.token, for: [.readable, .writable, .peerClosed, .edge])
       } catch {

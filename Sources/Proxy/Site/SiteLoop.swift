@@ -14,6 +14,9 @@ struct SiteLoop: ~Copyable {
   let gather = Gather()
   var pool: SlabPool
   var flows = SlotTable<DeviceFlow>()
+  /// The latest flow of each of the session's slots. Not looked up in the session, which may have opened the slot's next
+  /// stream while events of the one before still wait here.
+  private var flowOfSlot: [SlotID] = []
   /// Flows with something to read from their device, in turn.
   var readList = RingQueue<SlotID>(minimumCapacity: 64)
   /// Flows with something to write to their device.
@@ -60,6 +63,9 @@ struct SiteLoop: ~Copyable {
       try takeEvents()
       while true {
         try peer.flush(pool: &pool, now: now)
+        // Sending the last FIN ends streams, whose device sockets are closed now and not when the peer next says a word.
+        try takeEvents()
+        writeDevices()
         publishStatus(publish)
         try wait()
         try handleTime()
@@ -215,7 +221,14 @@ struct SiteLoop: ~Copyable {
   }
 
   private func key(of id: StreamID) -> SlotID {
-    SlotID(token: peer.session.tag(of: id) ?? 0)
+    guard id.slot < flowOfSlot.count else { return SlotID(token: 0) }
+    let key = flowOfSlot[id.slot]
+    return flows.contains(key) && flows[key].id == id ? key : SlotID(token: 0)
+  }
+
+  mutating func setKey(_ key: SlotID, of id: StreamID) {
+    while flowOfSlot.count <= id.slot { flowOfSlot.append(SlotID(token: 0)) }
+    flowOfSlot[id.slot] = key
   }
 
   // MARK: Flows
@@ -273,6 +286,7 @@ struct SiteLoop: ~Copyable {
     guard now >= nextPublication else { return }
     nextPublication = now + .milliseconds(200)
     peer.session.describe(into: &status)
+    status.time = now
     status.memoryInUse = pool.slabsInUse * pool.slabSize
     publish(status)
   }
