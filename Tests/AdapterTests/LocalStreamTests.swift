@@ -158,8 +158,10 @@ import Testing
       Issue.record("still there")
       return
     }
+    // The site is told, and its answer awaited for a moment.
+    #expect(try await becomes(true) { site.end != nil })
     guard case .local = site.end else {
-      Issue.record("ended by somebody else")
+      Issue.record("the end: \(String(describing: site.end))")
       return
     }
     device.stop()
