@@ -239,6 +239,7 @@ extension AdapterLoop where Device: ~Copyable {
     guard sites.contains(id), sites[id].endDeadline == nil else { return }
     sites[id].peer.session.end(reason)
     sites[id].endDeadline = now + Self.goodbyeTime
+    sites[id].leaving = reason
     release(id)
   }
 
@@ -249,7 +250,7 @@ extension AdapterLoop where Device: ~Copyable {
     guard var site = sites.remove(id) else { return }
     siteList = sites.ids
     site.peer.close(pool: &pool)
-    site.onEnd(end)
+    site.onEnd(site.leaving.map { .local($0) } ?? end)
   }
 
   /// Cuts a site's flows and takes its agents out of reach.

@@ -70,7 +70,8 @@ struct AliasAllocator {
 
   private func isFree(_ prefix: IPPrefix, in pool: IPPrefix) -> Bool {
     // The first 256 addresses hold the adapter's own, and the last IPv4 one is a broadcast address.
-    guard let offset = pool.offset(of: prefix.address), offset >= 256, offset != pool.lastOffset else { return false }
+    guard let offset = pool.offset(of: prefix.address), offset >= 256, offset + prefix.lastOffset < pool.lastOffset
+    else { return false }
     return !taken.contains { $0.overlaps(prefix) }
   }
 

@@ -39,5 +39,7 @@ struct AttachedSite: ~Copyable {
   var flowsByAgent: [String: Int] = [:]
   /// Set once this side has said goodbye: how long the peer has to do the same.
   var endDeadline: Instant?
+  /// Why this end leaves, once it does: whatever the connection then comes to, this is how the session ended.
+  var leaving: String?
   let onEnd: @Sendable (SessionEnd) -> Void
 }
