@@ -14,6 +14,7 @@ actor LinkService {
     var agents: [String]?
     var reason: String
     var session: SessionID?
+    var isConnected = false
     var aliases: [AgentAlias] = []
     /// Attempts since it was last connected.
     var attempts = 0
@@ -58,7 +59,11 @@ actor LinkService {
 
   /// Connects to a site, and keeps it connected until `disconnect`.
   func connect(_ name: String, agents: [String]?, reason: String) async throws -> [AgentAlias] {
-    if let site = sites[name], site.session != nil, site.agents == agents { return site.aliases }
+    // An attempt that is under way is this user's as well; one that recovers a lost site gives way to a fresh one.
+    while let site = sites[name], site.agents == agents, site.problem == nil {
+      if site.isConnected { return site.aliases }
+      try await Task.sleep(for: .milliseconds(50))
+    }
     epochs += 1
     let epoch = epochs
     sites[name] = Site(agents: agents, reason: reason, epoch: epoch)
@@ -135,6 +140,7 @@ actor LinkService {
     // One that has ended again already is `ended`'s to recover.
     guard sites[name]?.session == id else { return aliases }
     sites[name]?.aliases = aliases
+    sites[name]?.isConnected = true
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
     log.info(
@@ -150,6 +156,7 @@ actor LinkService {
     guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
+    sites[name]?.isConnected = false
     sites[name]?.problem = reason
     Task { await self.recover(name, site.epoch) }
   }

@@ -185,6 +185,15 @@ import Testing
     }
   }
 
+  @Test func nothingFollowsRekeyInItsRecord() throws {
+    var pair = try SessionPair(seed: 10)
+    _ = pair.link.writer.add(.rekey, .session, bytes: Span<UInt8>(), pool: &pair.pool)
+    _ = pair.link.writer.add(.ping, .session, value: 1, pool: &pair.pool)
+    try pair.link.writer.seal(into: &pair.linkOutput, pool: &pair.pool, now: pair.now)
+    #expect(throws: SessionError.violation(.afterEnd)) { _ = try pair.exchange() }
+    _ = pair.close()
+  }
+
   @Test func silenceIsNoticedAndAnsweredPingsAreNot() throws {
     var pair = try SessionPair(seed: 8)
     for _ in 0..<10 {

@@ -51,7 +51,7 @@ public enum SessionError: Error, Equatable, Sendable {
     case streamInUse(StreamID)
     /// Data after FIN, or a frame of the wrong kind of stream.
     case wrongState(FrameType, StreamID)
-    /// A frame after END.
+    /// A frame after END, or behind REKEY in its record.
     case afterEnd
     /// More answers demanded than the line takes.
     case flooding

@@ -36,6 +36,7 @@ extension Session {
     of record: Slice, pool: inout SlabPool, now: Instant
   ) throws(SessionError) {
     var cursor = FrameCursor(record)
+    var isLast = false
     while true {
       let header: FrameHeader
       let payload: Slice
@@ -45,7 +46,9 @@ extension Session {
       } catch {
         throw .frame(error)
       }
-      guard !peerEnded else { throw .violation(.afterEnd) }
+      // Behind REKEY, a frame would be under the wrong key; behind END, there is nothing to say.
+      guard !peerEnded, !isLast else { throw .violation(.afterEnd) }
+      isLast = header.type == .rekey || header.type == .end
       counters.framesIn += 1
       try receive(header, payload, pool: &pool, now: now)
     }
