@@ -19,7 +19,7 @@ struct FrontOptions: Sendable {
   var listen: Endpoint
   /// Hours that a grant holds.
   var grantHours = 8
-  /// 0: one for each core but one.
+  /// Each session stays on one of them.
   var relayThreads = 1
 }
 
