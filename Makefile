@@ -9,7 +9,7 @@ demo:
 # Unit, simulator and scenario tests. As root the scenario tests run too; otherwise they are reported as skipped.
 # The scenarios run by themselves: they measure, and they have time limits. They take the hosts as they are deployed.
 test: dependencies
-	@for product in gatemanager sitemanager linkmanager AllocationCheck; do \
+	@for product in gatemanager sitemanager linkmanager AllocationCheck SessionProbe; do \
 	  swift build -c release --product $$product || exit 1; \
 	done
 	swift build --build-tests

@@ -94,6 +94,9 @@ let package = Package(
       ]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .executableTarget(
+      name: "SessionProbe", dependencies: ["Adapter", "Control", "Crypto", "Framing", "Proxy"],
+      path: "Tests/SessionProbe", swiftSettings: settings),
+    .executableTarget(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),

@@ -9,7 +9,7 @@ public struct EstablishedSession: ~Copyable, Sendable {
   let site: String
   let agents: [AgentDescription]
   let socket: OwnedDescriptor
-  let secrets: RecordSecrets
+  package let secrets: RecordSecrets
   let surplus: [UInt8]
   /// What the session is called on all three parts.
   public let id: SessionID

@@ -45,5 +45,35 @@ extension WholeSystem {
         #expect(lines[2][1] > 0, "\(output)")
       }
     }
+
+    @Test(
+      "the session's keys are not in the relay's memory",
+      .enabled(
+        if: Place.hasBinaries("SessionProbe"), "SessionProbe isn't built in release mode: `make test` does that first"))
+    func holdsNoKey() throws {
+      try World.run { world in
+        let output = try world.require(
+          #"""
+          mkfifo $state/probe-input
+          at pc $bin/SessionProbe $state/linkmanager site-a server <$state/probe-input >$state/probe 2>$state/log/probe &
+          exec 9>$state/probe-input
+          eventually 20 test -s $state/probe || { cat $state/log/probe; exit 1; }
+          read -r send receive <$state/probe
+          for key in $send $receive; do
+            $python $root/Tests/Scenarios/programs/scan_memory.py $(host_pid relay gatemanager) hex:$key || exit 1
+            # What the scan finds where the key has to be.
+            $python $root/Tests/Scenarios/programs/scan_memory.py $(host_pid pc SessionProbe) hex:$key && exit 1
+          done
+          exec 9>&-
+          wait
+          """#)
+        let lines = output.text.split(separator: "\n").map { $0.split(separator: " ").compactMap { Int($0) } }
+        try #require(lines.count == 4 && lines.allSatisfy { $0.count == 2 }, "\(output)")
+        for (relay, end) in [(lines[0], lines[1]), (lines[2], lines[3])] {
+          #expect(relay[0] > 1_000_000 && relay[1] == 0, "\(output)")
+          #expect(end[1] > 0, "\(output)")
+        }
+      }
+    }
   }
 }

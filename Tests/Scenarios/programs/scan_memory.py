@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Looks for bytes in all memory of a process that it can write to: heap, stacks, buffers.
 
-usage: scan_memory.py PID TEXT        prints the number of bytes read and of finds; exit status 0 if there were none
+usage: scan_memory.py PID TEXT|hex:DIGITS     prints the number of bytes read and of finds; exit status 0 if there were none
 """
 import sys
 
-process, needle = sys.argv[1], sys.argv[2].encode()
+process, text = sys.argv[1:3]
+needle = bytes.fromhex(text[4:]) if text.startswith("hex:") else text.encode()
 scanned = finds = 0
 with open(f"/proc/{process}/maps") as maps, open(f"/proc/{process}/mem", "rb", 0) as memory:
     for line in maps:
