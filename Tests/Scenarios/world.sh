@@ -43,7 +43,6 @@ case ${1-} in
     trap '' INT TERM HUP
     cat >/dev/null
     topology_down "$prefix"
-    [ ! -e "$state/made-run-sshd" ] || rmdir /run/sshd 2>/dev/null
     rm -rf "$state"
     ;;
   *)
