@@ -128,8 +128,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     }
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
-    pool.trim()
     sweepEchoes()
+    trim()
     for id in siteList {
       guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
       endSite(id, .local("the site didn't answer the goodbye"))
@@ -178,6 +178,14 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   // MARK: Memory
+
+  /// Gives back what a flood of packets or flows has left behind.
+  private mutating func trim() {
+    pool.trim()
+    var isTrimmed = [stack.trim(), bindings.trim(), bindingOfFlow.trim()].contains(true)
+    for id in siteList where sites[id].peer.session.trim() { isTrimmed = true }
+    if isTrimmed { ProcessResources.trimHeap() }
+  }
 
   /// Ends the flow of one slow application while memory is pressed, so that everything else can be read on.
   ///

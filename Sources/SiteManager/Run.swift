@@ -32,6 +32,8 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let log = logging.bootstrap("sitemanager")
+    // One descriptor a flow.
+    ProcessResources.raiseDescriptorLimit()
     let state = StateDirectory(directory)
     guard let binding = try SiteBinding.load(from: state) else {
       throw CommandFailure(

@@ -128,6 +128,9 @@ struct SiteLoop: ~Copyable {
     nextSweep = now + .seconds(1)
     pool.trim()
     sweep()
+    if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
+      ProcessResources.trimHeap()
+    }
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
 
