@@ -17,8 +17,9 @@ public struct SessionLimits: Sendable {
   public var datagramQueue = 512 * 1024
   /// Control frames that may wait. A peer that makes this end answer faster than the line takes it is cut off.
   public var controlFrames = 8192
-  /// Silence after which the peer is asked whether it lives.
-  public var pingInterval = Interval.seconds(5)
+  /// Silence after which the peer is asked whether it lives. Short against `deadInterval`, so that nearly all of that
+  /// is left for a line that is out for a while and comes back.
+  public var pingInterval = Interval.seconds(2)
   /// Silence after which the peer is taken for dead.
   public var deadInterval = Interval.seconds(15)
   /// When keys are replaced.

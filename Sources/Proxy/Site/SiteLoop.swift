@@ -140,6 +140,7 @@ struct SiteLoop: ~Copyable {
       case .replaceRules(let rules):
         policy.replaceRules(rules)
         cutForbidden()
+      case .probe: peer.session.probe(now: now)
       }
     }
   }
