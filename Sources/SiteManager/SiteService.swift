@@ -21,7 +21,7 @@ final class SiteService: Sendable {
     var agents: [AgentConfiguration]
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
-    var connectedSince: Int64?
+    var connectedSince: Instant?
     var reconnects = 0
     var lastProblem: String?
     var refusals: [String: UInt64] = [:]
@@ -77,21 +77,24 @@ final class SiteService: Sendable {
     log.info("agents replaced", metadata: ["agents": "\(agents.count)"])
   }
 
+  /// The host's links, addresses or routes have changed: connections that died of it are found and made anew.
+  func networkChanged() {
+    let sessions = state.withLock { $0.meetings.values.map(\.session) }
+    for session in sessions { session.probe() }
+    client.withLock { $0 }?.probe()
+  }
+
   // MARK: GateManager
 
   private func handle(_ event: ControlClientEvent) {
     switch event {
     case .connected(let welcome):
       state.withLock { state in
-        state.connectedSince = Clock.unixSeconds
+        state.connectedSince = Clock.now
         state.lastProblem = nil
       }
       log.info("connected to GateManager", metadata: ["gate": "\(welcome.gate)"])
-      let drift = abs(Clock.unixSeconds - welcome.serverTime)
-      if drift > SignedGrant.clockSkew / 2 {
-        log.warning(
-          "this site's clock and GateManager's differ: grants may be refused", metadata: ["seconds": "\(drift)"])
-      }
+      compareClocks(welcome.serverTime)
       announce()
     case .disconnected(let error, let retry):
       state.withLock { state in
@@ -119,6 +122,16 @@ final class SiteService: Sendable {
       log.warning("GateManager refused", metadata: ["code": "\(failure.code)", "reason": "\(failure.message)"])
     default: break
     }
+  }
+
+  /// Nothing depends on this site's clock but its log, and for that it should be right.
+  private func compareClocks(_ serverTime: Int64) {
+    let own = Clock.unixSeconds
+    let (drift, overflow) = own.subtractingReportingOverflow(serverTime)
+    guard overflow || drift.magnitude > UInt64(SignedGrant.clockSkew) else { return }
+    log.warning(
+      "this site's clock is wrong, or GateManager's: grants are judged by GateManager's",
+      metadata: ["site": "\(Timestamp.text(unixSeconds: own))", "gate": "\(Timestamp.text(unixSeconds: serverTime))"])
   }
 
   private func announce() {
@@ -163,7 +176,7 @@ final class SiteService: Sendable {
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: Self.ownAddresses,
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(),
         onFlow: { flow in
           if let refusal = flow.refusal {
             self.count(refusal)
@@ -196,17 +209,22 @@ final class SiteService: Sendable {
     let meeting = state.withLock { $0.meetings.removeValue(forKey: id) }
     log.info(
       "session ended", metadata: ["reason": "\(end)", "user": "\(meeting?.grant.user ?? "")"])
+    if end.isSudden { client.withLock { $0 }?.probe() }
     refuse(id, "\(end)")
   }
 
   /// Tells GateManager that this site won't come to a session, or has left it.
   private func refuse(_ id: SessionID, _ reason: String) {
-    try? client.withLock { $0 }?.send(.cancel(.init(id: id, reason: reason)))
+    client.withLock { $0 }?.leave(id, reason: reason)
   }
 
-  private static var ownAddresses: Set<IPAddress> {
-    guard let routes = try? RouteSocket(), let addresses = try? routes.addresses() else { return [] }
-    return Set(addresses.map(\.address))
+  /// Without them nothing would keep a subnet agent from the site itself: then there is no session.
+  private static func ownAddresses() throws(ArrivalError) -> Set<IPAddress> {
+    do throws(TunError) {
+      return Set(try RouteSocket().addresses().map(\.address))
+    } catch {
+      throw .local("the site's own addresses can't be listed: \(error)")
+    }
   }
 
   // MARK: Status
@@ -216,7 +234,6 @@ final class SiteService: Sendable {
     let before = state.withLock { $0.meetings.mapValues(\.session.status) }
     if !before.isEmpty { Thread.sleep(.milliseconds(450)) }
     return state.withLock { state in
-      let now = Clock.unixSeconds
       let sessions = state.meetings.map { id, meeting in
         SiteStatus.Session(id: id, meeting: meeting, before: before[id])
       }
@@ -229,7 +246,8 @@ final class SiteService: Sendable {
       }
       return SiteStatus(
         site: name, gate: identity.server.address.description, connected: state.connectedSince != nil,
-        connectedSeconds: state.connectedSince.map { now - $0 }, reconnects: state.reconnects,
+        connectedSeconds: state.connectedSince.map { (Clock.now - $0).milliseconds / 1000 },
+        reconnects: state.reconnects,
         problem: state.lastProblem, siteKey: "\(identity.keyHash)", agents: agents, sessions: sessions,
         refusals: state.refusals)
     }
@@ -239,6 +257,6 @@ final class SiteService: Sendable {
 extension AgentConfiguration {
   /// What the session's policy needs of it.
   var rule: SiteRule {
-    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, echo: ping)
+    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
   }
 }

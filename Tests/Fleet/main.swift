@@ -19,7 +19,7 @@ import Synchronization
 ///
 /// A site of the fleet has one agent, an echo service on 127.0.0.1 at ECHO-PORT.
 signal(SIGPIPE, SIG_IGN)
-ProcessResources.raiseDescriptorLimit()
+DescriptorLimit.raise()
 let arguments = CommandLine.arguments
 let (gate, password, pcs) = (HostPort(arguments[1])!, arguments[4], Int(arguments[5])!)
 let echo = Endpoint(IPAddress(127, 0, 0, 1), UInt16(arguments[6])!)

@@ -38,8 +38,7 @@ struct RunCommand: ParsableCommand {
       let signals: ShutdownSignals
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
-      // Two descriptors a session, and two for each pipe.
-      ProcessResources.raiseDescriptorLimit()
+      DescriptorLimit.raise()
       let service = try start(endpoint, logger)
       let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in
         guard request.command == "status" else {

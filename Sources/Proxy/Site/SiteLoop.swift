@@ -7,7 +7,8 @@ import Primitives
 /// Descriptors are registered once, for edges; what is ready is remembered in the flow, so that a read
 /// that has to wait for credit needs no system call to be taken up again.
 struct SiteLoop: ~Copyable {
-  var peer: SessionSocket
+  var peer: BufferedSession
+  var connection: SessionSocket
   var policy: SitePolicy
   let limits: SiteLimits
   let poller: Poller
@@ -24,6 +25,9 @@ struct SiteLoop: ~Copyable {
   var readLane = SlabLane()
   var status = SessionStatus()
   var diallingCount = 0
+  /// What devices have announced on FTP control connections.
+  var pinholes: FTPPinholes
+  var listenerCount = 0
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
   var relieved = false
   var endReason: String?
@@ -38,16 +42,18 @@ struct SiteLoop: ~Copyable {
   private static let mailboxToken: UInt64 = .max - 1
 
   init(
-    socket: consuming SessionSocket, policy: SitePolicy, limits: SiteLimits, mailbox: Mailbox<SiteSession.Command>,
+    session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy, limits: SiteLimits,
+    mailbox: Mailbox<SiteSession.Command>,
     onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
-    try poller.add(
-      socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
+    try poller.add(socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
-    self.peer = socket
+    peer = BufferedSession(session)
+    connection = SessionSocket(socket)
     self.policy = policy
     self.limits = limits
+    pinholes = FTPPinholes(limits: limits.ftp)
     self.poller = poller
     self.mailbox = mailbox
     self.onFlow = onFlow
@@ -62,7 +68,7 @@ struct SiteLoop: ~Copyable {
       try peer.receive(surplus: surplus, pool: &pool, now: now)
       try takeEvents()
       while true {
-        try peer.flush(pool: &pool, now: now)
+        try connection.flush(&peer, pool: &pool, now: now)
         // Sending the last FIN ends streams, whose device sockets are closed now and not when the peer next says a word.
         try takeEvents()
         writeDevices()
@@ -97,7 +103,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = relieved || (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let hasWork = relieved || (connection.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -109,7 +115,7 @@ struct SiteLoop: ~Copyable {
     for index in 0..<count {
       let event = poller.event(index)
       switch event.token {
-      case Self.connectionToken: peer.became(event.readiness)
+      case Self.connectionToken: connection.became(event.readiness)
       case Self.mailboxToken: handleCommands()
       default: deviceReady(SlotID(token: event.token), event.readiness)
       }
@@ -129,7 +135,7 @@ struct SiteLoop: ~Copyable {
     pool.trim()
     sweep()
     if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
-      ProcessResources.trimHeap()
+      Heap.trim()
     }
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
@@ -141,14 +147,19 @@ struct SiteLoop: ~Copyable {
       case .replaceRules(let rules):
         policy.replaceRules(rules)
         cutForbidden()
+      case .probe: peer.session.probe(now: now)
       }
     }
   }
 
   /// Cuts flows that the rules no longer permit.
   private mutating func cutForbidden() {
+    // A control connection takes along what the device was to open for it.
     for key in flows.ids
-    where !policy.permits(agent: flows[key].agent, flows[key].transport, flows[key].target) {
+    where flows.contains(key)
+      && !policy.permits(
+        agent: flows[key].agent, flows[key].transport, flows[key].target, isFTPData: flows[key].isFTPData)
+    {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true)
     }
@@ -158,7 +169,7 @@ struct SiteLoop: ~Copyable {
   private mutating func end(_ reason: String) {
     guard endReason == nil else { return }
     endReason = reason
-    for key in flows.ids {
+    for key in flows.ids where flows.contains(key) {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true)
     }
@@ -170,9 +181,9 @@ struct SiteLoop: ~Copyable {
 
   private mutating func readPeer() throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
-    while peer.isReadable, budget > 0, !pool.isPressed {
+    while connection.isReadable, budget > 0, !pool.isPressed {
       budget -= 1
-      let more = try peer.read(pool: &pool, now: now)
+      let more = try connection.read(into: &peer, pool: &pool, now: now)
       try takeEvents()
       writeDevices()
       if !more { break }
@@ -205,6 +216,7 @@ struct SiteLoop: ~Copyable {
       case .datagram(let id, let slice): sendDatagram(slice, for: key(of: id))
       case .echo(let id, let slice): sendEcho(slice, for: key(of: id))
       case .openRequested(let id): openFlow(id)
+      case .listenRequested(let id): listen(id)
       case .writable(let id):
         let key = key(of: id)
         guard flows.contains(key) else { continue }
@@ -214,16 +226,17 @@ struct SiteLoop: ~Copyable {
         let key = key(of: id)
         guard flows.contains(key) else { continue }
         flows[key].peerFinished = true
+        if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
       case .reset(let id, _): drop(key(of: id), reset: true)
       case .closed(let id): drain(key(of: id))
-      case .opened, .refused, .goingAway: break
+      case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
       }
     }
   }
 
-  private func key(of id: StreamID) -> SlotID {
+  func key(of id: StreamID) -> SlotID {
     guard id.slot < flowOfSlot.count else { return SlotID(token: 0) }
     let key = flowOfSlot[id.slot]
     return flows.contains(key) && flows[key].id == id ? key : SlotID(token: 0)
@@ -238,7 +251,7 @@ struct SiteLoop: ~Copyable {
 
   /// Whether devices may be read: what they send has somewhere to go.
   var canRead: Bool {
-    peer.isWritable && !pool.isPressed
+    connection.isWritable && !pool.isPressed
   }
 
   /// Forgets a flow and closes its socket.
@@ -246,14 +259,18 @@ struct SiteLoop: ~Copyable {
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
+    if flow.phase == .listening { listenerCount -= 1 }
+    if flow.ftp != nil { endControl(key) }
     if reset, flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
     flow.pending.removeAll(pool: &pool)
   }
 
   private mutating func sweep() {
-    for key in flows.ids where now >= flows[key].deadline {
+    for key in flows.ids where flows.contains(key) && now >= flows[key].deadline {
       if flows[key].phase == .dialling {
         refuse(key, Refusal(.timedOut))
+      } else if flows[key].phase == .listening {
+        refuse(key, Refusal(.timedOut, "the device didn't open its FTP data connection"))
       } else if flows[key].transport != .tcp || flows[key].isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
@@ -281,6 +298,8 @@ struct SiteLoop: ~Copyable {
       onFlow(
         SiteSession.FlowReport(
           agent: request.agent, transport: request.transport, port: request.port, refusal: refusal))
+    } else if let request = peer.session.listenRequest(of: id) {
+      reportListener(key(of: request.control), refusal)
     }
     peer.session.refuse(id, refusal, pool: &pool)
   }

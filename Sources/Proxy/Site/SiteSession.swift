@@ -10,6 +10,7 @@ public final class SiteSession: Sendable {
   enum Command: Sendable {
     case end(String)
     case replaceRules([SiteRule])
+    case probe
   }
 
   /// What is being asked for, for the log: an agent's name, the request and the answer.
@@ -43,8 +44,7 @@ public final class SiteSession: Sendable {
     try socket.setNonblocking(true)
     let session = try Session(role: .site, secrets: secrets, limits: limits.session, now: Clock.now)
     let loop = try SiteLoop(
-      socket: SessionSocket(session: session, socket: socket), policy: policy, limits: limits, mailbox: mailbox,
-      onFlow: onFlow)
+      session: session, socket: socket, policy: policy, limits: limits, mailbox: mailbox, onFlow: onFlow)
     let parcel = Parcel(loop)
     _ = try Thread(name: "site-session") { [self] in
       guard var loop = parcel.open() else { return }
@@ -62,6 +62,11 @@ public final class SiteSession: Sendable {
   /// The site's agents have changed: flows of agents that no longer permit them are cut.
   public func replaceRules(_ rules: [SiteRule]) {
     mailbox.send(.replaceRules(rules))
+  }
+
+  /// The host's network has changed: finds out within seconds whether the LinkManager can still be reached.
+  public func probe() {
+    mailbox.send(.probe)
   }
 
   public var status: SessionStatus {
