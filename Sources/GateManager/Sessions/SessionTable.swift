@@ -16,12 +16,16 @@ struct GateSession: Sendable {
   let reason: String?
   /// Seconds since 1970.
   let created, notAfter: Int64
+  /// The same on the clock that nobody sets.
+  var began = Instant.zero
   /// Until when both ends have to be there.
   var deadline: Instant?
   var stage = Stage.meeting
   /// The data connections that are there.
   var link, siteEnd: SlotID?
   var meter: RelayMeter?
+  var rateFromLink = Throughput()
+  var rateFromSite = Throughput()
 
   subscript(role: Role) -> SlotID? {
     get { role == .linkManager ? link : siteEnd }
@@ -66,6 +70,15 @@ struct SessionTable {
     all[id]?.stage = .relayed
     all[id]?.deadline = nil
     all[id]?.meter = meter
+  }
+
+  /// Measures how fast the relays are; to be called about twice a second.
+  mutating func sampleRates(now: Instant) {
+    for index in all.values.indices {
+      guard let meter = all.values[index].meter else { continue }
+      all.values[index].rateFromLink.sample(meter.bytes(from: .first), now: now)
+      all.values[index].rateFromSite.sample(meter.bytes(from: .second), now: now)
+    }
   }
 
   mutating func remove(_ id: SessionID) -> GateSession? {

@@ -49,6 +49,13 @@ public struct SessionSocket: ~Copyable {
   /// Bytes sealed and not taken by the kernel.
   public var unsentBytes: Int { output.byteCount }
 
+  /// Fills in what the session and its connection know.
+  public func describe(into status: inout SessionStatus) {
+    session.describe(into: &status)
+    status.queues.sealed = output.byteCount
+    status.queues.kernel = Socket.unacknowledgedBytes(socket)
+  }
+
   /// One read. Take the events before the next one.
   ///
   /// - Returns: whether more may be there to read.

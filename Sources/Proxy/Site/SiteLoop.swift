@@ -285,9 +285,9 @@ struct SiteLoop: ~Copyable {
   private mutating func publishStatus(_ publish: (SessionStatus) -> Void) {
     guard now >= nextPublication else { return }
     nextPublication = now + .milliseconds(200)
-    peer.session.describe(into: &status)
+    peer.describe(into: &status)
     status.time = now
-    status.memoryInUse = pool.slabsInUse * pool.slabSize
+    status.pool = pool.status
     publish(status)
   }
 
