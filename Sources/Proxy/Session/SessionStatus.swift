@@ -34,6 +34,9 @@ public struct SessionStatus: Sendable {
 
   public init() {}
 
+  /// Bytes of slab memory that the session's thread has in use.
+  public var memoryInUse: Int { pool.bytesInUse }
+
   /// What was dropped or cut by the session, by reason. Reasons that never occurred are left out.
   public var drops: [String: UInt64] {
     [
