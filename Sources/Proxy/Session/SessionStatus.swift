@@ -46,6 +46,36 @@ public struct SessionStatus: Sendable {
   }
 }
 
+/// What several sessions have come to.
+public struct SessionTotals: Sendable {
+  public var flowsOpened: UInt64 = 0
+  /// Payload from and to the peers.
+  public var bytesIn: UInt64 = 0
+  public var bytesOut: UInt64 = 0
+  /// Sealed and opened.
+  public var records: UInt64 = 0
+  /// Datagrams and frames dropped and readers cut, by reason.
+  public var drops: [String: UInt64] = [:]
+
+  public init() {}
+
+  public mutating func add(_ status: SessionStatus) {
+    flowsOpened += status.counters.streamsOpened
+    bytesIn += status.counters.dataBytesIn
+    bytesOut += status.counters.dataBytesOut
+    records += status.recordsSealed + status.recordsOpened
+    for (reason, count) in status.drops { drops[reason, default: 0] += count }
+  }
+
+  public mutating func add(_ other: SessionTotals) {
+    flowsOpened += other.flowsOpened
+    bytesIn += other.bytesIn
+    bytesOut += other.bytesOut
+    records += other.records
+    for (reason, count) in other.drops { drops[reason, default: 0] += count }
+  }
+}
+
 /// Flows by kind.
 public struct FlowCounts: Hashable, Sendable {
   public var tcp = 0
