@@ -90,7 +90,11 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"), .product(name: "CoreMetrics", package: "swift-metrics"),
       ]),
     tests(
-      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+      "HostTests",
+      [
+        "SiteManager", "LinkManager", "Service", "Adapter", "Proxy", "Framing", "Control", "Crypto", "Kernel",
+        "Primitives",
+      ]),
     tests(
       "GateManagerTests",
       [
