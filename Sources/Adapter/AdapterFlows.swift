@@ -153,7 +153,7 @@ extension AdapterCore {
         } else {
           bindings[id].outcome = sites[site].peer.session.status(of: stream)
         }
-      case .openRequested, .goingAway: break
+      case .openRequested, .listenRequested, .listening, .goingAway: break
       case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye), now: now)
       }
     }

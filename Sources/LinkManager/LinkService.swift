@@ -21,6 +21,8 @@ actor LinkService {
     var problem: String?
     /// Why its sessions were lost, and for how long it was away.
     var outages = OutageLog()
+    /// The rest before the next attempt; cut short when there is reason to hope.
+    var pause: Task<Void, Never>?
     /// Counts up when the user leaves, so that an attempt under way finds out.
     var epoch: Int
   }
@@ -92,6 +94,7 @@ actor LinkService {
 
   func disconnect(_ name: String) -> Bool {
     guard let site = sites.removeValue(forKey: name) else { return false }
+    site.pause?.cancel()
     adapter?.detach(site: name)
     if let session = site.session { gate?.leave(session, reason: "disconnected by the user") }
     log.info("disconnected", metadata: ["site": "\(name)"])
@@ -99,9 +102,15 @@ actor LinkService {
     return true
   }
 
-  /// The host's links or addresses have changed: sessions that died of it are found and made anew.
+  /// The host's links or addresses have changed: connections that died of it are found and made anew.
   func networkChanged() {
     adapter?.probe()
+    gate?.probe()
+  }
+
+  /// GateManager can be asked again: lost sites needn't wait any longer.
+  private func gateConnected() {
+    for site in sites.values { site.pause?.cancel() }
   }
 
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation? {
@@ -151,6 +160,7 @@ actor LinkService {
       // The closures capture few words: the compiler (6.3.1, x86-64) loses the stack of an asynchronous closure whose
       // captures don't fit into registers.
       aliases = try await adapter.attach(session) { end in
+        if end.isSudden { gate.probe() }
         let notice = EndNotice(id: id, end: end)
         Task { await self.ended(notice) }
       }
@@ -198,7 +208,10 @@ actor LinkService {
     var backoff = Backoff()
     while sites[name]?.epoch == epoch {
       let wait = backoff.next(using: &random)
-      try? await Task.sleep(for: wait.duration)
+      let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
+      sites[name]?.pause = pause
+      await pause.value
+      if pause.isCancelled { backoff.reset() }
       do {
         _ = try await attempt(name, epoch)
         return
@@ -216,7 +229,8 @@ actor LinkService {
     if let gate { return gate }
     let log = log
     let made = try GateLink(
-      server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software
+      server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software,
+      onConnected: { Task { await self.gateConnected() } }
     ) { notice in
       if case .sessionEnded(let ending) = notice {
         log.info(

@@ -7,6 +7,7 @@ import Logging
 import Primitives
 import Proxy
 import Service
+import Tun
 
 /// `linkmanager run`: the service.
 struct Run: ParsableCommand {
@@ -54,6 +55,7 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let log = logging.bootstrap("linkmanager")
+    DescriptorLimit.raise()
     let state = StateDirectory(place.directory)
     guard let account = try Account.load(from: state) else {
       throw CommandFailure(
@@ -76,11 +78,16 @@ struct Run: ParsableCommand {
         return .failure("system", "\(error)")
       }
     }
-    NetworkWatch.start(log: log) { Task { await service.networkChanged() } }
+    let network = HostNetworkMonitor.start {
+      Task { await service.networkChanged() }
+    } onFailure: { error in
+      log.warning("changes of the host's network go unnoticed", metadata: ["reason": "\(error)"])
+    }
     log.info("running", metadata: ["user": "\(account.user)", "gate": "\(account.gate.address)"])
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    network?.stop()
     try synchronously { await service.stop() }
   }
 }

@@ -5,6 +5,7 @@ import Kernel
 import Logging
 import Proxy
 import Service
+import Tun
 
 /// `sitemanager run`: the service.
 struct Run: ParsableCommand {
@@ -32,6 +33,7 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let log = logging.bootstrap("sitemanager")
+    DescriptorLimit.raise()
     let state = StateDirectory(directory)
     guard let binding = try SiteBinding.load(from: state) else {
       throw CommandFailure(
@@ -71,9 +73,15 @@ struct Run: ParsableCommand {
     }
     try service.start()
     log.info("running", metadata: ["site": "\(binding.name)", "gate": "\(binding.gate.address)"])
+    let network = HostNetworkMonitor.start {
+      service.networkChanged()
+    } onFailure: { error in
+      log.warning("changes of the host's network go unnoticed", metadata: ["reason": "\(error)"])
+    }
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    network?.stop()
     service.stop()
   }
 

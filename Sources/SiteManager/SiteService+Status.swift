@@ -7,7 +7,7 @@ import Service
 extension SiteService {
   /// - Parameter flows: whether each flow is told of as well, up to `OpenFlowReport.limit`.
   func status(flows wantsFlows: Bool = false) -> SiteStatus {
-    let (state, now) = (state.withLock { $0 }, Clock.unixSeconds)
+    let state = state.withLock { $0 }
     let meetings = state.meetings.sorted { ($0.value.since, "\($0.key)") < ($1.value.since, "\($1.key)") }
     var totals = state.totals
     let sessions = meetings.map { id, meeting in
@@ -25,7 +25,8 @@ extension SiteService {
     let outage = state.outages.latest.last
     var report = SiteStatus(
       site: name, gate: identity.server.address.description, connected: isConnected,
-      connectedSeconds: state.connectedSince.map { now - $0 }, reconnects: state.outages.count,
+      connectedSeconds: state.connectedSince.map { (Clock.now - $0).milliseconds / 1000 },
+      reconnects: state.outages.count,
       outages: state.outages.latest.map(OutageReport.init),
       problem: isConnected ? nil : outage.map { $0.latestFailure ?? $0.cause }, siteKey: "\(identity.keyHash)",
       agents: agents, sessions: sessions, arriving: state.arriving, sessionLimit: Self.sessionLimit,

@@ -1,6 +1,5 @@
 import Control
 import Crypto
-import Framing
 import Kernel
 import Logging
 import Primitives
@@ -23,7 +22,7 @@ final class SiteService: Sendable {
     var agents: [AgentConfiguration]
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
-    var connectedSince: Int64?
+    var connectedSince: Instant?
     var outages = OutageLog()
     /// Sessions that ended before their meeting was noted.
     var endedEarly: Set<SessionID> = []
@@ -88,21 +87,24 @@ final class SiteService: Sendable {
     log.info("agents replaced", metadata: ["agents": "\(agents.count)"])
   }
 
+  /// The host's links, addresses or routes have changed: connections that died of it are found and made anew.
+  func networkChanged() {
+    let sessions = state.withLock { $0.meetings.values.map(\.session) }
+    for session in sessions { session.probe() }
+    client.withLock { $0 }?.probe()
+  }
+
   // MARK: GateManager
 
   private func handle(_ event: ControlClientEvent) {
     switch event {
     case .connected(let welcome):
       state.withLock { state in
-        state.connectedSince = Clock.unixSeconds
+        state.connectedSince = Clock.now
         state.outages.recovered(now: Clock.now)
       }
       log.info("connected to GateManager", metadata: ["gate": "\(welcome.gate)"])
-      let drift = abs(Clock.unixSeconds - welcome.serverTime)
-      if drift > SignedGrant.clockSkew / 2 {
-        log.warning(
-          "this site's clock and GateManager's differ: grants may be refused", metadata: ["seconds": "\(drift)"])
-      }
+      compareClocks(welcome.serverTime)
       announce()
     case .disconnected(let error, let retry):
       state.withLock { state in
@@ -129,6 +131,16 @@ final class SiteService: Sendable {
       log.warning("GateManager refused", metadata: ["code": "\(failure.code)", "reason": "\(failure.message)"])
     default: break
     }
+  }
+
+  /// Nothing depends on this site's clock but its log, and for that it should be right.
+  private func compareClocks(_ serverTime: Int64) {
+    let own = Clock.unixSeconds
+    let (drift, overflow) = own.subtractingReportingOverflow(serverTime)
+    guard overflow || drift.magnitude > UInt64(SignedGrant.clockSkew) else { return }
+    log.warning(
+      "this site's clock is wrong, or GateManager's: grants are judged by GateManager's",
+      metadata: ["site": "\(Timestamp.text(unixSeconds: own))", "gate": "\(Timestamp.text(unixSeconds: serverTime))"])
   }
 
   private func announce() {
@@ -172,7 +184,7 @@ final class SiteService: Sendable {
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: Self.ownAddresses, onFlow: { self.record($0) },
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(), onFlow: { self.record($0) },
         onEnd: { self.ended(id, $0) })
       let hasEnded = state.withLock { state in
         state.totals.sessionsOpened += 1
@@ -230,23 +242,28 @@ final class SiteService: Sendable {
           "bytesIn": "\(status.counters.dataBytesIn)", "bytesOut": "\(status.counters.dataBytesOut)",
         ])
     }
+    if end.isSudden { client.withLock { $0 }?.probe() }
     refuse(id, "\(end)")
   }
 
   /// Tells GateManager that this site won't come to a session, or has left it.
   private func refuse(_ id: SessionID, _ reason: String) {
-    try? client.withLock { $0 }?.send(.cancel(.init(id: id, reason: reason)))
+    client.withLock { $0 }?.leave(id, reason: reason)
   }
 
-  private static var ownAddresses: Set<IPAddress> {
-    guard let routes = try? RouteSocket(), let addresses = try? routes.addresses() else { return [] }
-    return Set(addresses.map(\.address))
+  /// Without them nothing would keep a subnet agent from the site itself: then there is no session.
+  private static func ownAddresses() throws(ArrivalError) -> Set<IPAddress> {
+    do throws(TunError) {
+      return Set(try RouteSocket().addresses().map(\.address))
+    } catch {
+      throw .local("the site's own addresses can't be listed: \(error)")
+    }
   }
 }
 
 extension AgentConfiguration {
   /// What the session's policy needs of it.
   var rule: SiteRule {
-    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, echo: ping)
+    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
   }
 }

@@ -29,9 +29,12 @@ public final class GateLink: Sendable {
 
   /// Starts connecting at once, and stays connected until it is let go of.
   ///
-  /// - Parameter onNotice: called for what GateManager says unasked (a session was revoked or has ended).
+  /// - Parameters:
+  ///   - onConnected: called whenever the connection has come about, on its thread: it must not block.
+  ///   - onNotice: called for what GateManager says unasked (a session was revoked or has ended), in the same way.
   public init(
     server: GateServer, credentials: TLSContext.Credentials, user: String, software: String,
+    onConnected: @escaping @Sendable () -> Void = {},
     onNotice: @escaping @Sendable (ControlMessage) -> Void = { _ in }
   ) throws(GateError) {
     let shared = Shared()
@@ -51,6 +54,7 @@ public final class GateLink: Sendable {
           return state.waitingForConnection
         }
         for continuation in waiting.values { continuation.resume() }
+        onConnected()
       case .disconnected(let error, _): Self.fail(shared, error)
       case .message(let envelope):
         let waiting = envelope.request.flatMap { request in
@@ -97,7 +101,12 @@ public final class GateLink: Sendable {
 
   /// Tells GateManager that a session is over on this side.
   public func leave(_ id: SessionID, reason: String) {
-    try? client.send(.cancel(.init(id: id, reason: reason)))
+    client.leave(id, reason: reason)
+  }
+
+  /// There is reason to doubt the connection, or to hope for one: see `ControlClient.probe`.
+  public func probe() {
+    client.probe()
   }
 
   /// Ends the connection.

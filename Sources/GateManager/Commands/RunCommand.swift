@@ -38,7 +38,7 @@ struct RunCommand: ParsableCommand {
       let signals: ShutdownSignals
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
-      raiseDescriptorLimit()
+      DescriptorLimit.raise()
       let metrics = MetricRegistry()
       metrics.install()
       let service = try start(endpoint, metrics, logger)
@@ -77,14 +77,6 @@ struct RunCommand: ParsableCommand {
       default: throw fail("\(error)", .system)
       }
     }
-  }
-
-  /// Two descriptors a session, and two for each pipe: the usual 1024 are few.
-  private func raiseDescriptorLimit() {
-    var limit = rlimit()
-    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = min(limit.rlim_max, 1 << 20)
-    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 }
 

@@ -78,9 +78,11 @@ final class AccessWorker: Sendable {
       }
       let current = [office.directory.users.stamp, office.directory.sites.stamp]
       guard current != stamps else { continue }
-      // The kernel's time stamps are some milliseconds coarse: a change right behind this look could have the same.
-      let newest = current.compactMap(\.first).max() ?? 0
-      stamps = Int64(newest) >= Clock.unixSeconds - 1 ? [] : current
+      // The kernel's time stamps are some milliseconds coarse: a change right behind this look could have the same. One
+      // far in the future is of before the clock was set back, and no later change has it.
+      let now = Clock.unixSeconds
+      let isFresh = current.compactMap(\.first).contains { abs(Int64($0) - now) <= 1 }
+      stamps = isFresh ? [] : current
       let (membership, problems) = office.directory.loadMembership()
       for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
       let unreadable = problems.map { "\($0)" }

@@ -66,6 +66,10 @@ final class Front {
   private var nextTick = Clock.now
   /// Out of descriptors: don't accept until the next tick.
   private var isListening = true
+  /// A new connection's descriptor has to be below it. Read once a tick, since the limit may be changed from outside.
+  private var descriptorCeiling = 0
+  /// Nobody new could be served lately; logged once, and once when it is over.
+  private var isExhausted = false
 
   init(
     options: FrontOptions, keys: GateDirectory.Keys, membership: Membership, listener: consuming OwnedDescriptor,
@@ -90,6 +94,7 @@ final class Front {
 
   /// Runs until told to stop.
   func run() {
+    readDescriptorLimit()
     while true {
       let count = (try? poller.wait(timeout: max(.zero, nextTick - Clock.now))) ?? 0
       now = Clock.now
@@ -122,11 +127,20 @@ final class Front {
         socket = accepted
       } catch {
         // Out of descriptors or memory. Level-triggered, the poller would report it again at once.
-        logger.error("accept failed", metadata: ["error": "\(error)"])
+        exhausted("\(error)")
         listen(false)
         return
       }
       totals.connectionsAccepted &+= 1
+      // The kernel gives the lowest number that is free: all below are in use.
+      guard socket.rawValue < descriptorCeiling else {
+        exhausted("new connections have \(descriptorCeiling) descriptors (RLIMIT_NOFILE)")
+        continue
+      }
+      if isExhausted {
+        isExhausted = false
+        logger.notice("new connections are served again")
+      }
       let peer = Socket.peerEndpoint(socket)
       guard !connections.isFull, strangers.admit(peer?.address) else {
         count(.tooManyConnections)
@@ -141,6 +155,7 @@ final class Front {
       try Socket.setNoDelay(socket)
       try Socket.setKeepalive(socket, idle: 20, interval: 5, probes: 4)
       try Socket.setUserTimeout(socket, milliseconds: 30_000)
+      Socket.limitRetransmission(socket, to: Socket.briskRetransmission)
       let connection = try Connection(socket, peer: peer, context: context, now: now)
       guard let id = connections.insert(connection) else { return }
       try poller.add(connection.rawSocket, token: id.token, for: .readable)
@@ -148,6 +163,18 @@ final class Front {
       logger.error(
         "a connection can't be served", metadata: ["address": "\(peer.map { "\($0)" } ?? "?")", "error": "\(error)"])
     }
+  }
+
+  private func exhausted(_ reason: String) {
+    count(.outOfDescriptors)
+    guard !isExhausted else { return }
+    isExhausted = true
+    logger.error("no new connection can be served; sessions go on", metadata: ["error": "\(reason)"])
+  }
+
+  private func readDescriptorLimit() {
+    let limit = DescriptorLimit.current
+    descriptorCeiling = limit - GateLimits.reservedDescriptors(of: limit)
   }
 
   private func listen(_ on: Bool) {
@@ -173,6 +200,7 @@ final class Front {
 
   private func handleTimeouts() {
     listen(true)
+    readDescriptorLimit()
     tickets.sweep(now: now)
     sessions.sampleRates(now: now)
     endOverdueSessions()

@@ -28,12 +28,14 @@ extension Front {
     guard sessions.count(of: user) < GateLimits.sessionsPerUser, sessions.count < GateLimits.sessions else {
       return refuse(.tooManySessions, .busy, "you have too many sessions: end one first")
     }
+    let created = Clock.unixSeconds
+    let hours = Int64(options.grantHours)
     do {
       let session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
         siteKey: siteKey, agents: agents.map(\.name),
-        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: Clock.unixSeconds,
-        notAfter: Clock.unixSeconds + Int64(options.grantHours) * 3600, began: now,
+        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: created,
+        notAfter: created + hours * 3600, began: now, expires: now + .seconds(hours * 3600),
         deadline: now + GateLimits.meetingTime)
       // The agents by name, so that one that the site adds later isn't granted unseen.
       let grant = try Grant(
@@ -46,7 +48,8 @@ extension Front {
       guard sessions.insert(session) else { return refuse(.tooManySessions, .busy, "too many sessions") }
       totals.sessionsOpened &+= 1
       logger.notice("session opened", metadata: metadata(opening: session, address: connection.address))
-      send(.dial(.init(id: session.id, ticket: siteTicket, grant: grant)), to: site.connection)
+      send(
+        .dial(.init(id: session.id, ticket: siteTicket, grant: grant, serverTime: created)), to: site.connection)
       enqueue(
         ControlEnvelope(
           .session(.init(id: session.id, ticket: linkTicket, grant: grant, siteKey: siteKey, agents: agents)),
@@ -166,7 +169,8 @@ extension Front {
   func cancel(_ ending: ControlMessage.Ending, _ id: SlotID, _ connection: Connection) {
     guard let session = sessions[ending.id], let identity = connection.identity else { return }
     switch identity {
-    case .user: guard session.owner == id else { return }
+    // By the key, not the connection: it may be said again by the one that follows a lost one.
+    case .user: guard session.clientKey == connection.keyHash else { return }
     case .site(let name): guard session.site == name else { return }
     }
     let reason = String(ending.reason.escaped.prefix(GateLimits.reasonBytes))
@@ -178,7 +182,7 @@ extension Front {
   }
 
   func endOverdueSessions() {
-    for (id, isExpired) in sessions.overdue(now: now, unixSeconds: Clock.unixSeconds) {
+    for (id, isExpired) in sessions.overdue(now: now) {
       endSession(id, isExpired ? .sessionEnded : .noPeer)
     }
   }

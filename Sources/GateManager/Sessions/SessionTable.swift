@@ -16,8 +16,9 @@ struct GateSession: Sendable {
   let reason: String?
   /// Seconds since 1970.
   let created, notAfter: Int64
-  /// The same on the clock that nobody sets.
+  /// When it was asked for and when the grant is over, on a clock that nobody sets.
   var began = Instant.zero
+  let expires: Instant
   /// Until when both ends have to be there.
   var deadline: Instant?
   var stage = Stage.meeting
@@ -89,9 +90,9 @@ struct SessionTable {
   }
 
   /// Those that nobody came for in time, and those whose grant is over.
-  func overdue(now: Instant, unixSeconds: Int64) -> [(id: SessionID, isExpired: Bool)] {
+  func overdue(now: Instant) -> [(id: SessionID, isExpired: Bool)] {
     all.values.compactMap { session in
-      if unixSeconds > session.notAfter { return (session.id, true) }
+      if now > session.expires { return (session.id, true) }
       if let deadline = session.deadline, now >= deadline { return (session.id, false) }
       return nil
     }

@@ -96,6 +96,14 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether the way to GateManager may have gone with it: nobody ended it in order.
+  public var isSudden: Bool {
+    switch self {
+    case .cut, .connection, .session: true
+    case .finished, .local: false
+    }
+  }
+
   public var description: String {
     switch self {
     case .finished(let goodbye):

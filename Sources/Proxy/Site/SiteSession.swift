@@ -12,6 +12,7 @@ public final class SiteSession: Sendable {
     case end(String)
     case describeFlows(limit: Int, Mailbox<[FlowStatus]>)
     case replaceRules([SiteRule])
+    case probe
   }
 
   private let mailbox: Mailbox<Command>
@@ -55,6 +56,11 @@ public final class SiteSession: Sendable {
   /// The site's agents have changed: flows of agents that no longer permit them are cut.
   public func replaceRules(_ rules: [SiteRule]) {
     mailbox.send(.replaceRules(rules))
+  }
+
+  /// The host's network has changed: finds out within seconds whether the LinkManager can still be reached.
+  public func probe() {
+    mailbox.send(.probe)
   }
 
   /// Some 200 ms old while the session is busy, up to a second while it is not.
