@@ -81,7 +81,10 @@ public struct SlabLane: Sendable {
 
   /// Bytes of a cell, the small kind of slab that `compact` copies into.
   public static let cellSize = 2048
-  private let cellLimit: Int
+  /// Cells that may exist at once.
+  public let cellLimit: Int
+  /// Cells that are referenced by someone.
+  public var cellsInUse: Int { cellsMade - freeCells.count }
 
   /// - Parameters:
   ///   - slabSize: bytes of a slab; a multiple of 4096, at least 4096.
