@@ -1,20 +1,24 @@
 import Kernel
 import Primitives
+import Proxy
 import Tun
 
 extension Adapter {
   /// Starts an adapter on a TUN device of its own, with the pool's first addresses and routes to all aliases.
   ///
   /// The device and its routes vanish with the adapter, however its process ends. Needs CAP_NET_ADMIN.
-  /// - Parameter tun: the device's name; `%d` in it becomes the first free number.
+  /// - Parameters:
+  ///   - tun: the device's name; `%d` in it becomes the first free number.
+  ///   - onFailure, onFlow: as with any device.
   public convenience init(
     tun name: String, configuration: AdapterConfiguration = AdapterConfiguration(),
-    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in },
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
     try configuration.aliases.checkAgainstHost()
     let device = try TunDevice(opening: TunConfiguration(name: name))
     try device.prepare(configuration)
-    try self.init(device: device, configuration: configuration, onFailure: onFailure)
+    try self.init(device: device, configuration: configuration, onFailure: onFailure, onFlow: onFlow)
   }
 }
 

@@ -22,13 +22,15 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var isStopping = false
   private(set) var now: Instant
   private let onFailure: @Sendable (TunError) -> Void
+  private let onFlow: @Sendable (FlowReport) -> Void
 
   private static var deviceToken: UInt64 { .max }
   private static var mailboxToken: UInt64 { .max - 1 }
 
   init(
     device: consuming Device, configuration: AdapterConfiguration, mailbox: Mailbox<AdapterCommand>,
-    secret: (UInt64, UInt64), onFailure: @escaping @Sendable (TunError) -> Void
+    secret: (UInt64, UInt64), onFailure: @escaping @Sendable (TunError) -> Void,
+    onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
@@ -40,16 +42,18 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     self.mailbox = mailbox
     self.poller = poller
     self.onFailure = onFailure
+    self.onFlow = onFlow
     now = Clock.now
     core = AdapterCore(configuration: configuration, secret: secret, now: now)
   }
 
-  /// Runs until `stop`, or until the device fails.
-  mutating func run() {
+  /// Runs until `stop`, or until the device fails; gives the last figures.
+  mutating func run() -> AdapterStatus {
     while !isStopping {
       writeDevice()
       flushSites()
       handleEvents()
+      tellReports()
       guard wait() else { break }
       core.handleTimeout(now: now)
       relieved = core.relieveMemory(now: now)
@@ -57,6 +61,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       readDevice()
     }
     close()
+    return status
   }
 
   // MARK: Waiting
@@ -179,6 +184,10 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     }
   }
 
+  private mutating func tellReports() {
+    while let report = core.nextReport() { onFlow(report) }
+  }
+
   private mutating func close() {
     for id in core.siteList {
       core.sites[id].peer.session.end("the adapter is stopping")
@@ -187,6 +196,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       core.endSite(id, .local("the adapter is stopping"), now: now)
     }
     handleEvents()
+    tellReports()
     writeDevice()
     transmit.clear(pool: &core.pool)
     core.close(now: now)

@@ -86,12 +86,14 @@ public struct SlabLane: Sendable {
   private var cellHomes: [CellHome] = []
   /// Homes that have no slab at present.
   private var unusedHomes: [Int] = []
-  private var cellsInUse = 0
+  /// Cells that are referenced by someone.
+  public private(set) var cellsInUse = 0
   private var peakCellsSinceTrim = 0
 
   /// Bytes of a cell, the small kind of slab that `compact` copies into.
   public static let cellSize = 2048
-  private let cellLimit: Int
+  /// Cells that may exist at once.
+  public let cellLimit: Int
 
   /// - Parameters:
   ///   - slabSize: bytes of a slab; a multiple of 4096, at least 4096.

@@ -28,6 +28,8 @@ public struct Session: ~Copyable {
   var endSent = false
   var peerEnded = false
   public internal(set) var counters = SessionCounters()
+  var rateIn = Throughput()
+  var rateOut = Throughput()
 
   /// - Parameter secrets: from the end-to-end handshake; each secret may be used for one session only.
   public init(
@@ -251,6 +253,7 @@ public struct Session: ~Copyable {
       pool.release(slice)
       return
     }
+    streams[id.slot].datagramBytesOut &+= UInt64(slice.count)
     enqueue(id.slot, slice)
   }
 

@@ -167,6 +167,7 @@ extension Session {
     pool.retain(payload)
     guard header.isContinued || !streams[id.slot].parts.isEmpty else {
       counters.dataBytesIn += UInt64(payload.count)
+      streams[id.slot].datagramBytesIn &+= UInt64(payload.count)
       events.append(isEcho ? .echo(id, payload) : .datagram(id, payload))
       return
     }
@@ -201,6 +202,7 @@ extension Session {
       offset += part.count
     }
     counters.dataBytesIn += UInt64(total)
+    streams[id.slot].datagramBytesIn &+= UInt64(total)
     events.append(isEcho ? .echo(id, slab.prefix(total)) : .datagram(id, slab.prefix(total)))
   }
 
