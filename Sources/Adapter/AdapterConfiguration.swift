@@ -10,10 +10,12 @@ public struct AdapterConfiguration: Sendable {
   public var mtu = 1500
   /// Whether checksums and segmentation are left to the device: for a TUN with a vnet header.
   public var offloads = true
-  /// Packets that are read from the device before sessions get their turn.
+  /// Packets, and bytes of them, that are read from the device before sessions get their turn: what comes the other way
+  /// waits for it. Four super-segments are a third of a millisecond.
   public var packetBurst = 64
-  /// Reads of one session's connection before others get their turn.
-  public var sessionReads = 8
+  public var byteBurst = 256 * 1024
+  /// Reads of one session's connection before others, and the device, get their turn: each is up to 240 KiB.
+  public var sessionReads = 1
   /// Sites connected at once.
   public var sessions = 64
   /// Pings under way at once; more are dropped.

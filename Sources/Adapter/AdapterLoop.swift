@@ -96,7 +96,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func readDevice() {
     var budget = configuration.packetBurst
-    while deviceIsReadable, budget > 0, !core.pool.isPressed {
+    var bytes = configuration.byteBurst
+    while deviceIsReadable, budget > 0, bytes > 0, !core.pool.isPressed {
       budget -= 1
       guard let region = core.pool.reserve(PacketLimits.size, in: &readLane) else { return }
       let read: PacketRead
@@ -114,6 +115,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
         // The lane moves past the packet; what stands before it in the region (a vnet header) goes with it.
         let used = Int(packet.offset - region.offset) + packet.count
         let kept = core.pool.commit(region, count: used, in: &readLane)
+        bytes -= used
         core.receive(packet, offload: offload, now: now)
         core.pool.release(kept)
       }

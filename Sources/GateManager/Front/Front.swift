@@ -64,6 +64,8 @@ final class Front {
   /// Read once a turn of the loop.
   var now = Clock.now
   private var nextTick = Clock.now
+  /// The most since memory was last given back.
+  private var mostConnections = 0
   /// Out of descriptors: don't accept until the next tick.
   private var isListening = true
   /// A new connection's descriptor has to be below it. Read once a tick, since the limit may be changed from outside.
@@ -210,8 +212,16 @@ final class Front {
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
       if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
-    // Some 50 KiB each, which the C library would keep for good.
-    if connections.trim() { Heap.trim() }
+    giveMemoryBack()
+  }
+
+  /// A fleet that has left takes its memory with it: some 30 KiB a connection, which the C library would keep.
+  private func giveMemoryBack() {
+    mostConnections = max(mostConnections, connections.count)
+    guard mostConnections >= 64, connections.count <= mostConnections / 2 else { return }
+    mostConnections = connections.count
+    _ = connections.trim()
+    Heap.trim()
   }
 
   private func stop() {

@@ -5,6 +5,7 @@ import Glibc
 /// One JSON object a file, replaced as a whole: the command line and the service may both work on it at any time.
 struct RecordFolder<Entry: Record>: Sendable {
   let path: String
+  private let cache = RecordCache<Entry>()
 
   init(directory: String) {
     path = directory + "/" + Entry.folder
@@ -13,16 +14,20 @@ struct RecordFolder<Entry: Record>: Sendable {
   /// `nil` when there is none of this name.
   func load(_ name: String) throws(StoreError) -> Entry? {
     guard RecordName.isValid(name) else { throw .invalidName(name) }
+    let stamp = FileStamp(file(name))
+    if let stamp, let known = cache.entry(name, stamp) { return known }
     let bytes: [UInt8]
     do throws(CryptoError) {
       bytes = try AtomicFile.read(file(name), limit: GateLimits.recordBytes)
     } catch {
+      cache.forget(name)
       if error.kind == .system(ENOENT) { return nil }
       throw .failed(error)
     }
     do {
       let entry = try JSONDecoder().decode(Entry.self, from: Data(bytes))
       guard entry.name == name else { throw StoreError.malformed(path: file(name), reason: "holds another name") }
+      if let stamp { cache.keep(entry, name, stamp) }
       return entry
     } catch let error as StoreError {
       throw error

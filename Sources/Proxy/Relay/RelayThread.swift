@@ -63,8 +63,9 @@ private final class Relay {
 struct RelayLoop: ~Copyable {
   /// Relays of one thread at most; descriptors run out sooner.
   static let limit = 1 << 16
-  /// Splices in a row for one relay before the next has its turn: with full pipes 16 MiB.
-  static let budget = 32
+  /// Splices in a row for one direction of a relay before the other, and the next relay, have their turn: with full
+  /// pipes 2 MiB.
+  static let budget = 4
   private static let mailboxToken = UInt64.max
 
   private let poller: Poller

@@ -274,7 +274,8 @@ public struct Session: ~Copyable {
   /// The reader of a stream is through with this many bytes: credit for the peer.
   public mutating func consumed(_ id: StreamID, _ count: Int, now: Instant) {
     guard contains(id) else { return }
-    let roundTrip = max(liveness.roundTrip ?? .milliseconds(1), .microseconds(500))
+    // The shortest round trip, without queues: a window that grew by the time in its own queue would grow for ever.
+    let roundTrip = max(liveness.roundTrip ?? .milliseconds(1), .microseconds(100))
     let (grown, announce) = streams[id.slot].receive.consume(
       count, roundTrip: roundTrip, maximum: limits.maximumWindow, growth: limits.memoryBudget - windowTotal, now: now)
     windowTotal += grown

@@ -15,8 +15,9 @@ public struct SiteLimits: Sendable {
   public var dialling = 512
   /// Bytes of a device read at once.
   public var readSize = 128 * 1024
-  /// Bytes that are read from the connection before devices get their turn.
-  public var readBudget = 1024 * 1024
+  /// Bytes that are read from the connection before devices get their turn: a device's answer waits no longer than these
+  /// take, some third of a millisecond.
+  public var readBudget = 256 * 1024
   /// Slabs of 256 KiB for payload in motion or waiting for a device.
   public var slabs = 256
   public var ftp = FTPLimits()
