@@ -106,6 +106,9 @@ let package = Package(
       name: "SessionProbe", dependencies: ["Adapter", "Control", "Crypto", "Framing", "Proxy"],
       path: "Tests/SessionProbe", swiftSettings: settings),
     .executableTarget(
+      name: "Fleet", dependencies: ["Adapter", "Control", "Crypto", "Kernel", "Primitives", "Proxy"],
+      path: "Tests/Fleet", swiftSettings: settings),
+    .executableTarget(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),

@@ -76,13 +76,21 @@ package struct AdapterCore: ~Copyable {
     }
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
-    pool.trim()
     sweepEchoes(now: now)
+    trim()
     for id in siteList {
       sites[id].peer.session.sampleRates(now: now)
       guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
       endSite(id, .local("the site didn't answer the goodbye"), now: now)
     }
+  }
+
+  /// Gives back what a flood of packets or flows has left behind.
+  private mutating func trim() {
+    pool.trim()
+    var isTrimmed = [stack.trim(), bindings.trim(), bindingOfFlow.trim()].contains(true)
+    for id in siteList where sites[id].peer.session.trim() { isTrimmed = true }
+    if isTrimmed { events.append(.memoryReleased) }
   }
 
   /// When `handleTimeout` is next due.
@@ -144,4 +152,6 @@ package struct AdapterCore: ~Copyable {
 package enum AdapterEvent: Sendable {
   /// A site's session is over and everything of it is gone but its connection, which was given this name.
   case ended(connection: SlotID, SessionEnd)
+  /// Many flows have ended and their memory was let go of: the C library would keep its pages.
+  case memoryReleased
 }

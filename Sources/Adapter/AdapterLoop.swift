@@ -52,7 +52,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     while !isStopping {
       writeDevice()
       flushSites()
-      closeConnections()
+      handleEvents()
       tellReports()
       guard wait() else { break }
       core.handleTimeout(now: now)
@@ -169,7 +169,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   /// Closes the connections of sessions that are over, and tells who attached them.
-  private mutating func closeConnections() {
+  private mutating func handleEvents() {
     while let event = core.nextEvent() {
       switch event {
       case .ended(let id, let end):
@@ -177,6 +177,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
         let onEnd = connection.onEnd
         _ = consume connection
         onEnd(end)
+      case .memoryReleased: Heap.trim()
       }
     }
   }
@@ -192,7 +193,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
         &core.sites[id].peer, pool: &core.pool, now: now)
       core.endSite(id, .local("the adapter is stopping"), now: now)
     }
-    closeConnections()
+    handleEvents()
     tellReports()
     writeDevice()
     transmit.clear(pool: &core.pool)

@@ -210,6 +210,8 @@ final class Front {
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
       if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
+    // Some 50 KiB each, which the C library would keep for good.
+    if connections.trim() { Heap.trim() }
   }
 
   private func stop() {

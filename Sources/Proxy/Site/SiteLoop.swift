@@ -144,6 +144,9 @@ struct SiteLoop: ~Copyable {
     pool.trim()
     peer.session.sampleRates(now: now)
     sweep()
+    if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
+      Heap.trim()
+    }
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
 
