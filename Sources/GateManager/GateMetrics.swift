@@ -45,7 +45,7 @@ enum GateMetrics {
       report.totals.sessionsEnded.map { .value($0.value, ("reason", $0.key)) }
     },
     .gauge("relayvpn_gate_connections", "Connections to the open port before their switch to raw, by kind.") { report in
-      let kinds = report.connections
+      let kinds = report.connectionKinds
       return [
         .value(kinds.handshaking, ("kind", "handshaking")), .value(kinds.anonymous, ("kind", "anonymous")),
         .value(kinds.sites, ("kind", "site")), .value(kinds.users, ("kind", "user")),
@@ -53,7 +53,7 @@ enum GateMetrics {
       ]
     },
     .gauge("relayvpn_gate_connections_limit", "Such connections that may be open at once.") {
-      [.value($0.connections.limit)]
+      [.value($0.connectionKinds.limit)]
     },
     .counter("relayvpn_gate_connections_accepted_total", "Connections accepted on the open port.") {
       [.value($0.totals.connectionsAccepted)]

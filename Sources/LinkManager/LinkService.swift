@@ -230,7 +230,15 @@ actor LinkService {
     let log = log
     let made = try GateLink(
       server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software,
-      onConnected: { Task { await self.gateConnected() } }
+      onConnected: {
+        log.info("connected to GateManager")
+        Task { await self.gateConnected() }
+      },
+      onDisconnected: { error, retry in
+        log.warning(
+          "no connection to GateManager",
+          metadata: ["reason": "\(error)", "retry": "\(retry.milliseconds) ms"])
+      }
     ) { notice in
       if case .sessionEnded(let ending) = notice {
         log.info(

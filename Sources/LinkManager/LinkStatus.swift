@@ -112,6 +112,8 @@ struct LinkStatus: Codable, Sendable {
   var retransmits: UInt64 = 0
   var device = Device()
   var memory: MemoryReport?
+  /// The same in short: bytes in use.
+  var memoryInUse = 0
   /// Packets dropped by the stack, by reason.
   var drops: [String: UInt64] = [:]
   /// Flows denied or refused, by reason.
@@ -136,6 +138,7 @@ extension LinkStatus {
     meanSegmentOut = adapter.payloadBytesOut / max(1, adapter.segmentsOut)
     retransmits = adapter.retransmits
     memory = MemoryReport(adapter.pool)
+    memoryInUse = adapter.pool.bytesInUse
     drops = adapter.drops
     refusals = adapter.refusals
     let counters = adapter.device

@@ -48,6 +48,8 @@ struct SiteStatus: Codable, Sendable {
     var meanDeviceWrite: UInt64
     var queues: QueueReport
     var memory: MemoryReport
+    /// The same in short: bytes in use.
+    var memoryInUse: Int
     /// Datagrams and frames dropped and readers cut, by reason.
     var drops: [String: UInt64]
     var flowsByAgent: [String: Int]
@@ -116,7 +118,8 @@ extension SiteStatus.Session {
       meanRecordOut: status.bytesSealed / max(1, status.recordsSealed),
       meanDeviceRead: status.payloadReadBytes / max(1, status.payloadReads),
       meanDeviceWrite: status.payloadWriteBytes / max(1, status.payloadWrites), queues: QueueReport(status.queues),
-      memory: MemoryReport(status.pool), drops: status.drops, flowsByAgent: status.flowsByAgent,
+      memory: MemoryReport(status.pool), memoryInUse: status.memoryInUse, drops: status.drops,
+      flowsByAgent: status.flowsByAgent,
       refusals: status.refusals)
   }
 }

@@ -23,7 +23,9 @@ struct StatusReportTests {
       rateFromSite: 0, splices: 9)
     return StatusReport(
       gate: "gm.test", listen: "[::]:443", since: 400, now: 1_000, key: "sha256:11",
-      connections: StatusReport.Connections(handshaking: 1, anonymous: 2, sites: 3, users: 4, data: 5), sites: sites,
+      connections: 15,
+      connectionKinds: StatusReport.ConnectionKinds(handshaking: 1, anonymous: 2, sites: 3, users: 4, data: 5),
+      sites: sites,
       users: [], sessions: [session],
       relay: StatusReport.Relay(
         threads: 2, active: 1, started: 8, bytes: 6144, splices: 9, pipesLent: 1, pipesKept: 3),
@@ -55,7 +57,7 @@ struct StatusReportTests {
 
   @Test func warnsBeforeABoundIsReached() {
     var report = report([])
-    report.connections.data = GateLimits.connections
+    report.connections = GateLimits.connections
     report.storeProblems = ["users/ann.json: is malformed"]
     let problems = report.completed().problems
     #expect(problems.contains { $0.contains("connections are in use") })

@@ -31,10 +31,13 @@ public final class GateLink: Sendable {
   ///
   /// - Parameters:
   ///   - onConnected: called whenever the connection has come about, on its thread: it must not block.
+  ///   - onDisconnected: called when it was lost or didn't come about, with the time until the next attempt, in the same
+  ///     way.
   ///   - onNotice: called for what GateManager says unasked (a session was revoked or has ended), in the same way.
   public init(
     server: GateServer, credentials: TLSContext.Credentials, user: String, software: String,
     onConnected: @escaping @Sendable () -> Void = {},
+    onDisconnected: @escaping @Sendable (GateError, Interval) -> Void = { _, _ in },
     onNotice: @escaping @Sendable (ControlMessage) -> Void = { _ in }
   ) throws(GateError) {
     let shared = Shared()
@@ -55,7 +58,9 @@ public final class GateLink: Sendable {
         }
         for continuation in waiting.values { continuation.resume() }
         onConnected()
-      case .disconnected(let error, _): Self.fail(shared, error)
+      case .disconnected(let error, let retry):
+        Self.fail(shared, error)
+        onDisconnected(error, retry)
       case .message(let envelope):
         let waiting = envelope.request.flatMap { request in
           shared.state.withLock { $0.waiting.removeValue(forKey: request) }

@@ -33,7 +33,9 @@ extension Front {
     }
     return StatusReport(
       gate: keys.gate, listen: Socket.localEndpoint(listener).map { "\($0)" } ?? "\(options.listen)", since: started,
-      now: Clock.unixSeconds, key: "\(keys.server.keyHash)", connections: connectionKinds, sites: sites,
+      now: Clock.unixSeconds, key: "\(keys.server.keyHash)", connections: connections.count,
+      connectionKinds: connectionKinds,
+      sites: sites,
       users: users.sorted { ($0.name, $0.since) < ($1.name, $1.since) },
       sessions: running.sorted { $0.since < $1.since },
       relay: StatusReport.Relay(
@@ -44,8 +46,8 @@ extension Front {
       storeProblems: storeProblems)
   }
 
-  private var connectionKinds: StatusReport.Connections {
-    var kinds = StatusReport.Connections()
+  private var connectionKinds: StatusReport.ConnectionKinds {
+    var kinds = StatusReport.ConnectionKinds()
     for id in connections.ids {
       let connection = connections[id]
       switch connection.kind {

@@ -43,7 +43,7 @@ struct StatusReport: Codable, Sendable {
   }
 
   /// Connections to the open port before their switch to raw, by what they are.
-  struct Connections: Codable, Sendable {
+  struct ConnectionKinds: Codable, Sendable {
     /// `handshaking`: neither their key nor their purpose is known yet. `anonymous`: without a registered key.
     var handshaking = 0
     var anonymous = 0
@@ -51,8 +51,6 @@ struct StatusReport: Codable, Sendable {
     var users = 0
     var data = 0
     var limit = GateLimits.connections
-
-    var total: Int { handshaking + anonymous + sites + users + data }
   }
 
   var gate, listen: String
@@ -60,7 +58,9 @@ struct StatusReport: Codable, Sendable {
   var key: String
   /// What is wrong, for people.
   var problems: [String] = []
-  var connections: Connections
+  /// To the open port, before their switch to raw.
+  var connections: Int
+  var connectionKinds: ConnectionKinds
   var sites: [Site]
   var users: [User]
   var sessions: [Session]
@@ -119,8 +119,8 @@ extension StatusReport: CustomStringConvertible {
     parts.append(usersText)
     parts.append(sessionsText)
     parts.append(
-      "connections: \(connections.handshaking) in their handshake, \(connections.anonymous) anonymous, "
-        + "\(connections.sites) sites, \(connections.users) users, \(connections.data) data; "
+      "connections: \(connectionKinds.handshaking) in their handshake, \(connectionKinds.anonymous) anonymous, "
+        + "\(connectionKinds.sites) sites, \(connectionKinds.users) users, \(connectionKinds.data) data; "
         + "\(totals.connectionsAccepted) accepted, \(totals.handshakes) handshakes\n"
         + "relay: \(relay.active) relays on \(relay.threads) threads, \(relay.started) since start, "
         + "\(Quantity.bytes(relay.bytes)) in \(relay.splices) splices; "
