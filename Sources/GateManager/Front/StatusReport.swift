@@ -86,9 +86,8 @@ struct StatusReport: Codable, Sendable {
       found.append("site \(site.name) is offline: \(site.outages.last?.cause ?? "")")
     }
     if lost.count > 10 { found.append("\(lost.count - 10) more sites are offline that were online") }
-    let open =
-      connections.handshaking + connections.anonymous + connections.sites + connections.users + connections.data
-    if open * 10 >= connections.limit * 9 { found.append("\(open) of \(connections.limit) connections are in use") }
+    let limit = connectionKinds.limit
+    if connections * 10 >= limit * 9 { found.append("\(connections) of \(limit) connections are in use") }
     if sessions.count * 10 >= sessionLimit * 9 {
       found.append("\(sessions.count) of \(sessionLimit) sessions are in use")
     }
