@@ -1,7 +1,6 @@
 import Primitives
 import Proxy
 import Stack
-import Tun
 
 /// Which rule decides about a packet, and what happened to the latest flow like it.
 public struct Explanation: Sendable, CustomStringConvertible {
@@ -31,13 +30,14 @@ public struct Explanation: Sendable, CustomStringConvertible {
   }
 }
 
-extension AdapterLoop where Device: ~Copyable {
+extension AdapterCore {
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) -> Explanation {
     Explanation(
       transport: transport, destination: destination, verdict: table.verdict(transport, destination),
       lastRefusal: refusals.entries.last { $0.transport == transport && $0.destination == destination })
   }
 
+  /// All but what only the device knows.
   var status: AdapterStatus {
     var status = AdapterStatus()
     for id in siteList {
@@ -49,7 +49,6 @@ extension AdapterLoop where Device: ~Copyable {
       status.sites.append(site)
     }
     status.sites.sort { $0.name < $1.name }
-    status.device = device.counters
     status.tcpFlows = stack.connectionCount
     status.udpFlows = stack.datagramFlowCount
     status.echoFlows = bindingOfEcho.count

@@ -170,7 +170,7 @@ extension SiteLoop {
       case .icmp: readEchoes(key)
       }
       // Sealed while still warm, and sent before more is read.
-      if peer.session.hasOutput { try peer.flush(pool: &pool, now: now) }
+      if peer.session.hasOutput { try connection.flush(&peer, pool: &pool, now: now) }
       scheduleRead(key)
     }
   }

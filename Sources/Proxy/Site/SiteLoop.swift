@@ -7,7 +7,8 @@ import Primitives
 /// Descriptors are registered once, for edges; what is ready is remembered in the flow, so that a read
 /// that has to wait for credit needs no system call to be taken up again.
 struct SiteLoop: ~Copyable {
-  var peer: SessionSocket
+  var peer: BufferedSession
+  var connection: SessionSocket
   var policy: SitePolicy
   let limits: SiteLimits
   let poller: Poller
@@ -38,14 +39,15 @@ struct SiteLoop: ~Copyable {
   private static let mailboxToken: UInt64 = .max - 1
 
   init(
-    socket: consuming SessionSocket, policy: SitePolicy, limits: SiteLimits, mailbox: Mailbox<SiteSession.Command>,
+    session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy, limits: SiteLimits,
+    mailbox: Mailbox<SiteSession.Command>,
     onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
-    try poller.add(
-      socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
+    try poller.add(socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
-    self.peer = socket
+    peer = BufferedSession(session)
+    connection = SessionSocket(socket)
     self.policy = policy
     self.limits = limits
     self.poller = poller
@@ -62,7 +64,7 @@ struct SiteLoop: ~Copyable {
       try peer.receive(surplus: surplus, pool: &pool, now: now)
       try takeEvents()
       while true {
-        try peer.flush(pool: &pool, now: now)
+        try connection.flush(&peer, pool: &pool, now: now)
         // Sending the last FIN ends streams, whose device sockets are closed now and not when the peer next says a word.
         try takeEvents()
         writeDevices()
@@ -97,7 +99,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = relieved || (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let hasWork = relieved || (connection.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -109,7 +111,7 @@ struct SiteLoop: ~Copyable {
     for index in 0..<count {
       let event = poller.event(index)
       switch event.token {
-      case Self.connectionToken: peer.became(event.readiness)
+      case Self.connectionToken: connection.became(event.readiness)
       case Self.mailboxToken: handleCommands()
       default: deviceReady(SlotID(token: event.token), event.readiness)
       }
@@ -168,9 +170,9 @@ struct SiteLoop: ~Copyable {
 
   private mutating func readPeer() throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
-    while peer.isReadable, budget > 0, !pool.isPressed {
+    while connection.isReadable, budget > 0, !pool.isPressed {
       budget -= 1
-      let more = try peer.read(pool: &pool, now: now)
+      let more = try connection.read(into: &peer, pool: &pool, now: now)
       try takeEvents()
       writeDevices()
       if !more { break }
@@ -236,7 +238,7 @@ struct SiteLoop: ~Copyable {
 
   /// Whether devices may be read: what they send has somewhere to go.
   var canRead: Bool {
-    peer.isWritable && !pool.isPressed
+    connection.isWritable && !pool.isPressed
   }
 
   /// Forgets a flow and closes its socket.

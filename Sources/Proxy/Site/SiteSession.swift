@@ -44,8 +44,7 @@ public final class SiteSession: Sendable {
     try socket.setNonblocking(true)
     let session = try Session(role: .site, secrets: secrets, limits: limits.session, now: Clock.now)
     let loop = try SiteLoop(
-      socket: SessionSocket(session: session, socket: socket), policy: policy, limits: limits, mailbox: mailbox,
-      onFlow: onFlow)
+      session: session, socket: socket, policy: policy, limits: limits, mailbox: mailbox, onFlow: onFlow)
     let parcel = Parcel(loop)
     _ = try Thread(name: "site-session") { [self] in
       guard var loop = parcel.open() else { return }
