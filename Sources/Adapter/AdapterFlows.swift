@@ -145,7 +145,7 @@ extension AdapterCore {
         // The stack's connection goes on until the application has everything.
         guard let id = binding(site, stream) else { continue }
         if case .local = bindings[id].end { unbind(id) }
-      case .openRequested, .goingAway: break
+      case .openRequested, .listenRequested, .listening, .goingAway: break
       case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye), now: now)
       }
     }

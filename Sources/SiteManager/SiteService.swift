@@ -257,6 +257,6 @@ final class SiteService: Sendable {
 extension AgentConfiguration {
   /// What the session's policy needs of it.
   var rule: SiteRule {
-    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, echo: ping)
+    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
   }
 }

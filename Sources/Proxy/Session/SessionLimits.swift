@@ -63,6 +63,11 @@ public enum SessionError: Error, Equatable, Sendable {
 public enum SessionEvent: Equatable, Sendable {
   /// The peer asks for a stream; read `Session.request(of:)`, then accept or refuse it.
   case openRequested(StreamID)
+  /// The peer asks for a stream that begins with a device's connection to the site; read `Session.listenRequest(of:)`,
+  /// then tell where the site listens, or refuse it.
+  case listenRequested(StreamID)
+  /// The site listens for the device's connection; read `Session.listenAnswer(of:)`. `opened` or `refused` follows.
+  case listening(StreamID)
   case opened(StreamID)
   /// Read `Session.refusal(of:)` before the next event.
   case refused(StreamID)

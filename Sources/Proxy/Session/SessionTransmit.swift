@@ -173,6 +173,12 @@ extension Session {
     case .open(let id):
       guard contains(id), let request = streams[id.slot].request else { return true }
       return writer.add(.open, id, bytes: request.bytes.span, pool: &pool)
+    case .listen(let id):
+      guard contains(id), let request = streams[id.slot].listenRequest else { return true }
+      return writer.add(.listen, id, bytes: request.bytes.span, pool: &pool)
+    case .listening(let id):
+      guard contains(id), let answer = streams[id.slot].listenAnswer else { return true }
+      return writer.add(.listening, id, bytes: answer.bytes.span, pool: &pool)
     case .opened(let id):
       return !contains(id) || writer.add(.opened, id, bytes: Span<UInt8>(), pool: &pool)
     case .refused(let id):

@@ -9,12 +9,15 @@ extension SiteLoop {
   mutating func openFlow(_ id: StreamID) {
     guard let request = peer.session.request(of: id) else { return }
     do throws(Refusal) {
-      let target = try policy.target(for: request, now: now)
+      let (target, isFTPData) = try policy.target(for: request, announced: pinholes, now: now)
       guard endReason == nil else { throw Refusal(.sessionEnded) }
       guard request.transport != .tcp || diallingCount < limits.dialling else {
         throw Refusal(.tooMany, "\(limits.dialling) dials are under way")
       }
-      let flow = try dial(id, request, target)
+      var flow = try dial(id, request, target)
+      if isFTPData { pinholes.close(target, of: request.agent) }
+      flow.isFTPData = isFTPData
+      if request.transport == .tcp, policy.carriesFTP(agent: request.agent, request.port) { flow.ftp = FTPControl() }
       let fd = flow.socket.rawValue
       if flow.phase == .dialling { diallingCount += 1 }
       let key = flows.insert(flow)
@@ -56,7 +59,7 @@ extension SiteLoop {
     }
   }
 
-  private mutating func accept(_ key: SlotID) {
+  mutating func accept(_ key: SlotID) {
     let agent = flows[key].agent
     status.flowsByAgent[agent, default: 0] += 1
     onFlow(
@@ -69,6 +72,7 @@ extension SiteLoop {
 
   mutating func deviceReady(_ key: SlotID, _ readiness: Readiness) {
     guard flows.contains(key) else { return }
+    if flows[key].phase == .listening { return takeDataConnection(key) }
     if flows[key].phase == .dialling {
       finishDial(key)
       guard flows.contains(key), flows[key].phase == .open else { return }
@@ -113,6 +117,7 @@ extension SiteLoop {
       pool.release(slice)
       return
     }
+    if flows[key].ftp != nil { return queueCommands(slice, for: key) }
     // What has to wait for a slow device must not hold a slab for a few bytes.
     let kept = flows[key].isWritable ? slice : pool.compact(slice)
     flows[key].pending.append(kept, pool: &pool)
@@ -190,9 +195,11 @@ extension SiteLoop {
         let slice = pool.commit(region, count: count, in: &readLane)
         status.payloadReads += 1
         status.payloadReadBytes += UInt64(count)
+        let replies = flows[key].ftp == nil ? nil : pool.array(slice)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
         // A short read has emptied the socket, unless the end was told already: no further edge would come for it.
         if count < size, !flows[key].isPeerClosed { flows[key].isReadable = false }
+        if let replies { readReplies(replies, of: key) }
       case .wouldBlock: flows[key].isReadable = false
       case .ended:
         flows[key].deviceFinished = true

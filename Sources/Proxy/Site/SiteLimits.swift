@@ -18,6 +18,7 @@ public struct SiteLimits: Sendable {
   public var readBudget = 1024 * 1024
   /// Slabs of 256 KiB for payload in motion or waiting for a device.
   public var slabs = 256
+  public var ftp = FTPLimits()
   public var session = SessionLimits()
 
   public init() {}

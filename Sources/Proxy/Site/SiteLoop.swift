@@ -25,6 +25,9 @@ struct SiteLoop: ~Copyable {
   var readLane = SlabLane()
   var status = SessionStatus()
   var diallingCount = 0
+  /// What devices have announced on FTP control connections.
+  var pinholes: FTPPinholes
+  var listenerCount = 0
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
   var relieved = false
   var endReason: String?
@@ -50,6 +53,7 @@ struct SiteLoop: ~Copyable {
     connection = SessionSocket(socket)
     self.policy = policy
     self.limits = limits
+    pinholes = FTPPinholes(limits: limits.ftp)
     self.poller = poller
     self.mailbox = mailbox
     self.onFlow = onFlow
@@ -147,8 +151,12 @@ struct SiteLoop: ~Copyable {
 
   /// Cuts flows that the rules no longer permit.
   private mutating func cutForbidden() {
+    // A control connection takes along what the device was to open for it.
     for key in flows.ids
-    where !policy.permits(agent: flows[key].agent, flows[key].transport, flows[key].target) {
+    where flows.contains(key)
+      && !policy.permits(
+        agent: flows[key].agent, flows[key].transport, flows[key].target, isFTPData: flows[key].isFTPData)
+    {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true)
     }
@@ -158,7 +166,7 @@ struct SiteLoop: ~Copyable {
   private mutating func end(_ reason: String) {
     guard endReason == nil else { return }
     endReason = reason
-    for key in flows.ids {
+    for key in flows.ids where flows.contains(key) {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true)
     }
@@ -205,6 +213,7 @@ struct SiteLoop: ~Copyable {
       case .datagram(let id, let slice): sendDatagram(slice, for: key(of: id))
       case .echo(let id, let slice): sendEcho(slice, for: key(of: id))
       case .openRequested(let id): openFlow(id)
+      case .listenRequested(let id): listen(id)
       case .writable(let id):
         let key = key(of: id)
         guard flows.contains(key) else { continue }
@@ -214,16 +223,17 @@ struct SiteLoop: ~Copyable {
         let key = key(of: id)
         guard flows.contains(key) else { continue }
         flows[key].peerFinished = true
+        if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
       case .reset(let id, _): drop(key(of: id), reset: true)
       case .closed(let id): drain(key(of: id))
-      case .opened, .refused, .goingAway: break
+      case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
       }
     }
   }
 
-  private func key(of id: StreamID) -> SlotID {
+  func key(of id: StreamID) -> SlotID {
     guard id.slot < flowOfSlot.count else { return SlotID(token: 0) }
     let key = flowOfSlot[id.slot]
     return flows.contains(key) && flows[key].id == id ? key : SlotID(token: 0)
@@ -246,14 +256,18 @@ struct SiteLoop: ~Copyable {
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
+    if flow.phase == .listening { listenerCount -= 1 }
+    if flow.ftp != nil { endControl(key) }
     if reset, flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
     flow.pending.removeAll(pool: &pool)
   }
 
   private mutating func sweep() {
-    for key in flows.ids where now >= flows[key].deadline {
+    for key in flows.ids where flows.contains(key) && now >= flows[key].deadline {
       if flows[key].phase == .dialling {
         refuse(key, Refusal(.timedOut))
+      } else if flows[key].phase == .listening {
+        refuse(key, Refusal(.timedOut, "the device didn't open its FTP data connection"))
       } else if flows[key].transport != .tcp || flows[key].isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
@@ -281,6 +295,8 @@ struct SiteLoop: ~Copyable {
       onFlow(
         SiteSession.FlowReport(
           agent: request.agent, transport: request.transport, port: request.port, refusal: refusal))
+    } else if let request = peer.session.listenRequest(of: id) {
+      reportListener(key(of: request.control), refusal)
     }
     peer.session.refuse(id, refusal, pool: &pool)
   }
