@@ -20,15 +20,22 @@ public final class Adapter: Sendable {
   /// in memory.
   ///
   /// - Parameter onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
-  public init<Device: PacketDevice & ~Copyable & SendableMetatype>(
+  public convenience init<Device: PacketDevice & ~Copyable & SendableMetatype>(
     device: consuming Device, configuration: AdapterConfiguration = AdapterConfiguration(),
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+  ) throws {
+    try self.init(device: device, configuration: configuration, upkeep: nil, onFailure: onFailure)
+  }
+
+  init<Device: PacketDevice & ~Copyable & SendableMetatype>(
+    device: consuming Device, configuration: AdapterConfiguration, upkeep: DeviceUpkeep<Device>?,
     onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
   ) throws {
     let mailbox = try Mailbox<AdapterCommand>()
     var random = SystemRandomNumberGenerator()
     let loop = try AdapterLoop(
       device: device, configuration: configuration, mailbox: mailbox, secret: (random.next(), random.next()),
-      onFailure: onFailure)
+      upkeep: upkeep, onFailure: onFailure)
     let parcel = Parcel(loop)
     self.mailbox = mailbox
     self.configuration = configuration
@@ -103,9 +110,10 @@ public final class Adapter: Sendable {
     }
   }
 
-  /// The host's network has changed: finds out within seconds which sessions are still alive, and ends the others.
-  public func probe() {
-    mailbox.send(.probe)
+  /// The host's network has changed: finds out within seconds which sessions are still alive, and ends the others. A
+  /// device of the adapter's own is put right if somebody has changed it.
+  public func networkChanged() {
+    mailbox.send(.networkChanged)
   }
 
   /// Ends all sessions in order, closes the device and waits for the thread.

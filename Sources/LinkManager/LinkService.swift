@@ -36,6 +36,8 @@ actor LinkService {
   private var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   private var epochs = 0
+  /// How often GateManager could be reached anew.
+  private var gateConnections = 0
   private var random = SystemRandomNumberGenerator()
 
   init(
@@ -91,12 +93,13 @@ actor LinkService {
 
   /// The host's links or addresses have changed: connections that died of it are found and made anew.
   func networkChanged() {
-    adapter?.probe()
-    gate?.probe()
+    adapter?.networkChanged()
+    gate?.networkChanged()
   }
 
   /// GateManager can be asked again: lost sites needn't wait any longer.
   private func gateConnected() {
+    gateConnections += 1
     for site in sites.values { site.pause?.cancel() }
   }
 
@@ -174,12 +177,16 @@ actor LinkService {
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
   private func recover(_ name: String, _ epoch: Int) async {
     var backoff = Backoff()
+    var seen = gateConnections
     while sites[name]?.epoch == epoch {
+      if seen != gateConnections {
+        backoff.reset()
+        seen = gateConnections
+      }
       let wait = backoff.next(using: &random)
       let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
       sites[name]?.pause = pause
       await pause.value
-      if pause.isCancelled { backoff.reset() }
       do {
         _ = try await attempt(name, epoch)
         return
@@ -210,16 +217,18 @@ actor LinkService {
 
   private func startAdapter() throws -> Adapter {
     let log = log
-    let made = try Adapter(tun: deviceName, configuration: configuration) { error in
-      log.error("the device failed", metadata: ["reason": "\(error)"])
-      Task { await self.adapterFailed() }
+    let made = try Adapter(tun: deviceName, configuration: configuration) { event in
+      switch event {
+      case .lost(let error): log.error("the device is lost, and made anew", metadata: ["reason": "\(error)"])
+      case .restored(let name): log.notice("the device is back", metadata: ["device": "\(name)"])
+      case .repaired(let repairs):
+        let text = repairs.map(\.description).joined(separator: ", ")
+        log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
+      case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
+      }
     }
     adapter = made
     return made
-  }
-
-  private func adapterFailed() {
-    adapter = nil
   }
 
   /// A LinkManager that serves nobody holds no connection and no device.
