@@ -11,6 +11,7 @@ enum AdapterCommand: Sendable {
     Parcel<EstablishedSession>, onEnd: @Sendable (SessionEnd) -> Void, done: @Sendable (AttachOutcome) -> Void)
   case detach(site: String, reason: String)
   case status(@Sendable (AdapterStatus) -> Void)
+  case flows(limit: Int, @Sendable ([FlowStatus]) -> Void)
   case explain(TransportProtocol, Endpoint, @Sendable (Explanation) -> Void)
   case agents(@Sendable ([AgentAlias]) -> Void)
   case openLocal(LocalStreamCore, site: String, agent: String, port: UInt16)
@@ -27,6 +28,7 @@ extension AdapterCommand {
     switch self {
     case .attach(_, onEnd: _, let done): done(.failed(.session("the adapter has stopped")))
     case .status(let done): done(AdapterStatus())
+    case .flows(limit: _, let done): done([])
     case .explain(let transport, let destination, let done):
       done(
         Explanation(
@@ -61,12 +63,13 @@ extension AdapterLoop where Device: ~Copyable {
         done(attach(session, onEnd))
       case .detach(let site, let reason): core.leaveSite(named: site, reason, now: now)
       case .status(let done): done(status)
+      case .flows(let limit, let done): done(core.describeFlows(limit: limit, now: now))
       case .explain(let transport, let destination, let done): done(core.explain(transport, destination))
       case .agents(let done): done(core.table.all)
-      case .openLocal(let stream, let site, let agent, let port): core.openLocal(stream, site, agent, port)
+      case .openLocal(let stream, let site, let agent, let port): core.openLocal(stream, site, agent, port, now: now)
       case .localWritten(let stream, let id): core.pump(stream, id)
       case .localConsumed(let id, let count): core.consumedLocal(id, count, now: now)
-      case .localReset(let id): core.resetLocal(id)
+      case .localReset(let id): core.resetLocal(id, now: now)
       case .networkChanged:
         for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
         repairDevice()
@@ -75,9 +78,13 @@ extension AdapterLoop where Device: ~Copyable {
     }
   }
 
-  private var status: AdapterStatus {
+  var status: AdapterStatus {
     var status = core.status
     status.device = device.counters
+    for index in status.sites.indices {
+      guard let id = core.siteIDs[status.sites[index].name] else { continue }
+      status.sites[index].session.queues.kernel = connections[core.sites[id].connection].peer.unacknowledgedBytes
+    }
     return status
   }
 
@@ -86,6 +93,7 @@ extension AdapterLoop where Device: ~Copyable {
   ) -> AttachOutcome {
     guard core.hasRoom else { return .failed(.tooManySites(configuration.sessions)) }
     let name = established.site
+    let session = established.id
     let agents = established.agents
     let secrets = established.secrets
     let surplus = established.surplus
@@ -96,7 +104,7 @@ extension AdapterLoop where Device: ~Copyable {
       do {
         try poller.add(fd, token: id.token, for: [.readable, .writable, .peerClosed, .edge])
         _ = try core.attach(
-          site: name, agents: agents, secrets: secrets, surplus: surplus, connection: id, now: now)
+          site: name, session: session, agents: agents, secrets: secrets, surplus: surplus, connection: id, now: now)
       } catch {
         _ = connections.remove(id)
         throw error

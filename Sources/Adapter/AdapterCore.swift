@@ -25,6 +25,9 @@ package struct AdapterCore: ~Copyable {
   /// Where the bytes of local streams are put.
   var localLane = SlabLane()
   var events = RingQueue<AdapterEvent>(minimumCapacity: 4)
+  var reports = FlowReports()
+  /// Of sessions that have ended.
+  var totals = SessionTotals()
   private var nextSweep: Instant
 
   /// - Parameter secret: random bits, from which initial sequence numbers are derived.
@@ -73,12 +76,21 @@ package struct AdapterCore: ~Copyable {
     }
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
-    pool.trim()
     sweepEchoes(now: now)
+    trim()
     for id in siteList {
+      sites[id].peer.session.sampleRates(now: now)
       guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
       endSite(id, .local("the site didn't answer the goodbye"), now: now)
     }
+  }
+
+  /// Gives back what a flood of packets or flows has left behind.
+  private mutating func trim() {
+    pool.trim()
+    var isTrimmed = [stack.trim(), bindings.trim(), bindingOfFlow.trim()].contains(true)
+    for id in siteList where sites[id].peer.session.trim() { isTrimmed = true }
+    if isTrimmed { events.append(.memoryReleased) }
   }
 
   /// When `handleTimeout` is next due.
@@ -98,6 +110,11 @@ package struct AdapterCore: ~Copyable {
     events.popFirst()
   }
 
+  /// What became of a flow, oldest first.
+  package mutating func nextReport() -> FlowReport? {
+    reports.next()
+  }
+
   /// Ends the flow of one slow application while memory is pressed, so that everything else can be read on.
   ///
   /// Counts what lies in the pool for the application, whether its stream goes on or is finished.
@@ -114,11 +131,12 @@ package struct AdapterCore: ~Copyable {
     let binding = bindings[slowest.id]
     refusals.add(
       binding.transport, binding.destination, label: "slow reader",
-      reason: "\(sites[binding.site].name)/\(binding.agent): cut because the application read too slowly", now: now)
+      reason: "\(sites[binding.site].name)/\(binding.agent): cut because the application read too slowly",
+      connection: connection(of: binding), now: now)
     sites[binding.site].peer.session.resetSlowReader(binding.stream, pool: &pool)
-    takeSessionEvents(binding.site, now: now)
+    takeSessionEvents(binding.site, limitedBy: .link, now: now)
     // A stream that was finished has no event.
-    cut(slowest.id, .limit, now: now)
+    cut(slowest.id, .limit, .limit(.link), now: now)
     return true
   }
 
@@ -134,4 +152,6 @@ package struct AdapterCore: ~Copyable {
 package enum AdapterEvent: Sendable {
   /// A site's session is over and everything of it is gone but its connection, which was given this name.
   case ended(connection: SlotID, SessionEnd)
+  /// Many flows have ended and their memory was let go of: the C library would keep its pages.
+  case memoryReleased
 }

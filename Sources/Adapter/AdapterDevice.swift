@@ -1,6 +1,7 @@
 import Glibc
 import Kernel
 import Primitives
+import Proxy
 import Tun
 
 /// What became of a device that an adapter opened itself. Sessions and flows go on in any case.
@@ -52,9 +53,11 @@ extension Adapter {
   /// - Parameters:
   ///   - name: the device's name; `%d` in it becomes the first free number.
   ///   - onDevice: called on the adapter's thread, so it must not block.
+  ///   - onFlow: as with any device.
   public convenience init(
     tun name: String, configuration: AdapterConfiguration = AdapterConfiguration(),
-    onDevice: @escaping @Sendable (DeviceEvent) -> Void = { _ in }
+    onDevice: @escaping @Sendable (DeviceEvent) -> Void = { _ in },
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
     try configuration.aliases.checkAgainstHost()
     let device = try TunDevice.open(named: name, for: configuration)
@@ -63,7 +66,7 @@ extension Adapter {
       open: { () throws(TunError) in try TunDevice.open(named: name, for: configuration) },
       repair: { (device: borrowing TunDevice) throws(TunError) in try device.repair(configuration) },
       name: name, report: onDevice)
-    try self.init(device: device, configuration: configuration, upkeep: upkeep)
+    try self.init(device: device, configuration: configuration, upkeep: upkeep, onFlow: onFlow)
   }
 }
 

@@ -12,13 +12,14 @@ extension AdapterCore {
     if bindingOfEcho[key] == nil {
       switch table.verdict(.icmp, destination) {
       case .denied(let denial):
-        refusals.add(.icmp, destination, label: denial.label, reason: denial.description, now: now)
+        refusals.add(.icmp, destination, label: denial.label, reason: denial.description, connection: nil, now: now)
+        reportDenial(denial.description, .icmp, from: Endpoint(echo.source, 0), to: destination)
         stack.sendUnreachable(echo, .adminProhibited, now: now)
         pool.release(payload)
         return
       case .permitted(let alias, let offset):
         guard bindingOfEcho.count < configuration.echoFlows,
-          let id = try? open(.echo(key), alias, .icmp, destination, offset)
+          let id = try? open(.echo(key), alias, .icmp, from: Endpoint(echo.source, 0), destination, offset, now: now)
         else {
           pool.release(payload)
           return
@@ -59,7 +60,7 @@ extension AdapterCore {
     for (_, id) in bindingOfEcho where bindings[id].deadline.map({ now >= $0 }) ?? false {
       let binding = bindings[id]
       sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
-      unbind(id)
+      unbind(id, .idle, now: now)
     }
   }
 }

@@ -37,16 +37,16 @@ extension AdapterCore {
       case .reset(let flow, let cause):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
-        sites[binding.site].peer.session.reset(
-          binding.stream, cause == .timedOut ? .timedOut : .reset, pool: &pool)
-        unbind(id)
+        let isTimeout = cause == .timedOut
+        sites[binding.site].peer.session.reset(binding.stream, isTimeout ? .timedOut : .reset, pool: &pool)
+        unbind(id, isTimeout ? .timedOut(.application) : .reset(.application), now: now)
       case .closed(let flow):
-        if let id = bindingOfFlow[flow] { unbind(id) }
+        if let id = bindingOfFlow[flow] { unbind(id, .finished, now: now) }
       case .datagramFlowExpired(let flow), .datagramRejected(let flow):
         guard let id = bindingOfFlow[flow], event == .datagramFlowExpired(flow) else { continue }
         let binding = bindings[id]
         sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
-        unbind(id)
+        unbind(id, .idle, now: now)
       case .echoRequested(let echo, let slice): forward(echo, slice, now: now)
       case .established: break
       }
@@ -60,7 +60,7 @@ extension AdapterCore {
     } catch {
       // The stack advertises no more than the credit: an application can't get here.
       sites[binding.site].peer.session.reset(binding.stream, .internalError, pool: &pool)
-      cut(id, now: now)
+      cut(id, .reset, .failed(.link), now: now)
     }
   }
 
@@ -68,17 +68,20 @@ extension AdapterCore {
     switch table.verdict(transport, tuple.destination) {
     case .denied(let denial):
       refusals.add(
-        transport, tuple.destination, label: denial.label, reason: denial.description, now: now)
+        transport, tuple.destination, label: denial.label, reason: denial.description, connection: nil, now: now)
+      reportDenial(denial.description, transport, from: tuple.source, to: tuple.destination)
       stack.refuse(flow, .unreachable(.adminProhibited), pool: &pool, now: now)
     case .permitted(let alias, let offset):
       do throws(Framing.Refusal) {
-        let id = try open(.flow(flow), alias, transport, tuple.destination, offset)
+        let id = try open(.flow(flow), alias, transport, from: tuple.source, tuple.destination, offset, now: now)
         bindingOfFlow[flow] = id
         // Datagrams need no answer first: the site judges each flow before it passes one on.
         if transport == .udp { stack.acceptDatagrams(flow, pool: &pool, now: now) }
       } catch {
         refusals.add(
-          transport, tuple.destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", now: now)
+          transport, tuple.destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", connection: nil,
+          now: now)
+        reportDenial("\(alias.name): \(error)", transport, from: tuple.source, to: tuple.destination)
         stack.refuse(flow, error.reason.answer, pool: &pool, now: now)
       }
     }
@@ -86,8 +89,8 @@ extension AdapterCore {
 
   /// Asks the site for a stream and joins it with its end on this host.
   mutating func open(
-    _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, _ destination: Endpoint,
-    _ hostOffset: UInt128?
+    _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, from application: Endpoint?,
+    _ destination: Endpoint, _ hostOffset: UInt128?, now: Instant
   ) throws(Framing.Refusal) -> SlotID {
     guard let site = siteIDs[alias.site], sites.contains(site), sites[site].endDeadline == nil else {
       throw Framing.Refusal(.sessionEnded)
@@ -101,7 +104,7 @@ extension AdapterCore {
       let id = bindings.insert(
         FlowBinding(
           end: end, site: site, stream: stream, transport: transport, destination: destination,
-          agent: alias.agent.name))
+          agent: alias.agent.name, application: application, since: now))
     else { throw Framing.Refusal(.tooMany) }
     sites[site].peer.session.setTag(id.token, of: stream)
     sites[site].flowsByAgent[alias.agent.name, default: 0] += 1
@@ -110,7 +113,8 @@ extension AdapterCore {
 
   // MARK: From sites
 
-  mutating func takeSessionEvents(_ site: SlotID, now: Instant) {
+  /// - Parameter limiter: who it was if a stream was cut because of a bound.
+  mutating func takeSessionEvents(_ site: SlotID, limitedBy limiter: FlowEnd.Party = .site, now: Instant) {
     while sites.contains(site), let event = sites[site].peer.session.nextEvent() {
       switch event {
       case .data(let stream, let slice): deliver(slice, to: binding(site, stream), site, stream, now: now)
@@ -140,11 +144,15 @@ extension AdapterCore {
         }
       case .reset(let stream, let code):
         guard let id = binding(site, stream) else { continue }
-        cut(id, code, now: now)
+        cut(id, code, FlowEnd(code, from: .device, at: limiter, bindings[id].transport), now: now)
       case .closed(let stream):
         // The stack's connection goes on until the application has everything.
         guard let id = binding(site, stream) else { continue }
-        if case .local = bindings[id].end { unbind(id) }
+        if case .local = bindings[id].end {
+          unbind(id, .finished, now: now)
+        } else {
+          bindings[id].outcome = sites[site].peer.session.status(of: stream)
+        }
       case .openRequested, .listenRequested, .listening, .goingAway: break
       case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye), now: now)
       }
@@ -173,6 +181,9 @@ extension AdapterCore {
 
   private mutating func opened(_ id: SlotID?, _ site: SlotID, _ stream: StreamID, now: Instant) {
     guard let id else { return }
+    let dial = now - bindings[id].since
+    bindings[id].dial = dial
+    report(.opened(dial), bindings[id], now: now)
     switch bindings[id].end {
     case .flow(let flow) where !flow.isDatagram:
       stack.setReceiveCredit(flow, sites[site].peer.session.sendCredit(stream), now: now)
@@ -190,20 +201,24 @@ extension AdapterCore {
     let binding = bindings[id]
     refusals.add(
       binding.transport, binding.destination, label: "\(refusal.reason)",
-      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", now: now)
+      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", connection: connection(of: binding), now: now)
+    report(.refused(refusal), binding, now: now)
     switch binding.end {
     case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)
     case .local(let local): local.receiveRefusal(refusal)
     case .echo: break
     }
-    unbind(id)
+    unbind(id, nil, now: now)
   }
 
   // MARK: Ends
 
   /// Forgets a binding; what it joined is dealt with by the caller.
-  mutating func unbind(_ id: SlotID) {
+  ///
+  /// - Parameter end: for the log; `nil` for a flow that was refused.
+  mutating func unbind(_ id: SlotID, _ end: FlowEnd?, now: Instant) {
     guard let binding = bindings.remove(id) else { return }
+    if let end { report(.ended(end), binding, now: now) }
     switch binding.end {
     case .flow(let flow): bindingOfFlow[flow] = nil
     case .echo(let key): bindingOfEcho[key] = nil
@@ -214,7 +229,7 @@ extension AdapterCore {
   }
 
   /// Ends a flow on this host whose far end is gone: an error, so that nobody takes it for the end of the data.
-  mutating func cut(_ id: SlotID, _ code: ResetCode = .reset, now: Instant) {
+  mutating func cut(_ id: SlotID, _ code: ResetCode, _ end: FlowEnd, now: Instant) {
     guard bindings.contains(id) else { return }
     switch bindings[id].end {
     case .flow(let flow):
@@ -226,6 +241,6 @@ extension AdapterCore {
     case .local(let local): local.receiveReset(code)
     case .echo: break
     }
-    unbind(id)
+    unbind(id, end, now: now)
   }
 }

@@ -4,7 +4,9 @@ import Proxy
 
 /// Byte streams of this process: the same table, the same streams, no packets.
 extension AdapterCore {
-  mutating func openLocal(_ core: LocalStreamCore, _ site: String, _ agent: String, _ port: UInt16) {
+  mutating func openLocal(
+    _ core: LocalStreamCore, _ site: String, _ agent: String, _ port: UInt16, now: Instant
+  ) {
     guard let alias = table.all.first(where: { $0.site == site && $0.agent.name == agent }),
       let address = (alias.v4 ?? alias.v6)?.address
     else {
@@ -16,7 +18,7 @@ extension AdapterCore {
     case .denied(let denial): core.fail(.denied(denial))
     case .permitted(let alias, let offset):
       do throws(Refusal) {
-        _ = try open(.local(core), alias, .tcp, destination, offset)
+        _ = try open(.local(core), alias, .tcp, from: nil, destination, offset, now: now)
       } catch {
         core.fail(.refused(error))
       }
@@ -48,10 +50,10 @@ extension AdapterCore {
   }
 
   /// A local stream's user has cut it.
-  mutating func resetLocal(_ id: SlotID) {
+  mutating func resetLocal(_ id: SlotID, now: Instant) {
     guard bindings.contains(id) else { return }
     let binding = bindings[id]
     sites[binding.site].peer.session.reset(binding.stream, .reset, pool: &pool)
-    unbind(id)
+    unbind(id, .reset(.application), now: now)
   }
 }

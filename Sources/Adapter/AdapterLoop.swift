@@ -26,6 +26,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var isStopping = false
   private(set) var now: Instant
   let onFailure: @Sendable (TunError) -> Void
+  private let onFlow: @Sendable (FlowReport) -> Void
   let upkeep: DeviceUpkeep<Device>?
 
   static var deviceToken: UInt64 { .max }
@@ -33,7 +34,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   init(
     device: consuming Device, configuration: AdapterConfiguration, mailbox: Mailbox<AdapterCommand>,
-    secret: (UInt64, UInt64), upkeep: DeviceUpkeep<Device>?, onFailure: @escaping @Sendable (TunError) -> Void
+    secret: (UInt64, UInt64), upkeep: DeviceUpkeep<Device>?, onFailure: @escaping @Sendable (TunError) -> Void,
+    onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
@@ -46,16 +48,18 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     self.poller = poller
     self.upkeep = upkeep
     self.onFailure = onFailure
+    self.onFlow = onFlow
     now = Clock.now
     core = AdapterCore(configuration: configuration, secret: secret, now: now)
   }
 
-  /// Runs until `stop`, or until a device fails that can't be opened anew.
-  mutating func run() {
+  /// Runs until `stop`, or until a device fails that can't be opened anew; gives the last figures.
+  mutating func run() -> AdapterStatus {
     while !isStopping {
       writeDevice()
       flushSites()
-      closeConnections()
+      handleEvents()
+      tellReports()
       guard wait() else { break }
       core.handleTimeout(now: now)
       reopen()
@@ -64,6 +68,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       readDevice()
     }
     close()
+    return status
   }
 
   // MARK: Waiting
@@ -170,7 +175,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   /// Closes the connections of sessions that are over, and tells who attached them.
-  private mutating func closeConnections() {
+  private mutating func handleEvents() {
     while let event = core.nextEvent() {
       switch event {
       case .ended(let id, let end):
@@ -178,8 +183,13 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
         let onEnd = connection.onEnd
         _ = consume connection
         onEnd(end)
+      case .memoryReleased: Heap.trim()
       }
     }
+  }
+
+  private mutating func tellReports() {
+    while let report = core.nextReport() { onFlow(report) }
   }
 
   private mutating func close() {
@@ -189,7 +199,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
         &core.sites[id].peer, pool: &core.pool, now: now)
       core.endSite(id, .local("the adapter is stopping"), now: now)
     }
-    closeConnections()
+    handleEvents()
+    tellReports()
     writeDevice()
     transmit.clear(pool: &core.pool)
     core.close(now: now)

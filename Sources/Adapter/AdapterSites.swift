@@ -9,11 +9,12 @@ extension AdapterCore {
   ///
   /// - Parameters:
   ///   - surplus: bytes that came with the handshake's last message.
+  ///   - session: what it is called on all three parts, for reports of flows.
   ///   - connection: the owner's own name for the session's connection; comes back with no search.
   /// - Throws: `AdapterError.tooManySites`, or `.session` when it can't be used.
   package mutating func attach(
-    site name: String, agents: [AgentDescription], secrets: RecordSecrets, surplus: [UInt8], connection: SlotID,
-    now: Instant
+    site name: String, session id: SessionID? = nil, agents: [AgentDescription], secrets: RecordSecrets,
+    surplus: [UInt8], connection: SlotID, now: Instant
   ) throws(AdapterError) -> SlotID {
     guard hasRoom else { throw .tooManySites(configuration.sessions) }
     if let old = siteIDs[name] { endSite(old, .local("a new session replaces this one"), now: now) }
@@ -29,11 +30,12 @@ extension AdapterCore {
       peer.close(pool: &pool)
       throw .session("\(error)")
     }
-    let id = sites.insert(AttachedSite(name: name, peer: peer, connection: connection, since: now))
+    let key = sites.insert(
+      AttachedSite(name: name, peer: peer, connection: connection, since: now, session: id))
     siteList = sites.ids
-    siteIDs[name] = id
+    siteIDs[name] = key
     table.add(site: name, agents: agents)
-    return id
+    return key
   }
 
   /// Whether another site may be attached.
@@ -69,6 +71,9 @@ extension AdapterCore {
   package mutating func endSite(_ id: SlotID, _ end: SessionEnd, now: Instant) {
     guard sites.contains(id) else { return }
     release(id, now: now)
+    var last = SessionStatus()
+    sites[id].peer.describe(into: &last)
+    totals.add(last)
     guard var site = sites.remove(id) else { return }
     siteList = sites.ids
     site.peer.close(pool: &pool)
@@ -77,7 +82,9 @@ extension AdapterCore {
 
   /// Cuts a site's flows and takes its agents out of reach.
   private mutating func release(_ id: SlotID, now: Instant) {
-    for binding in bindings.ids where bindings[binding].site == id { cut(binding, .internalError, now: now) }
+    for binding in bindings.ids where bindings[binding].site == id {
+      cut(binding, .internalError, .sessionEnded, now: now)
+    }
     // A newer session may have the name by now.
     let name = sites[id].name
     guard siteIDs[name] == id else { return }

@@ -38,6 +38,8 @@ package struct AttachedSite: ~Copyable {
   /// The owner's own name for the session's connection.
   package let connection: SlotID
   let since: Instant
+  /// What the session is called on all three parts; `nil` where nobody wants to know.
+  let session: SessionID?
   var flowsByAgent: [String: Int] = [:]
   /// Set once this side has said goodbye: how long the peer has to do the same.
   var endDeadline: Instant?

@@ -25,7 +25,10 @@ public struct Explanation: Sendable, CustomStringConvertible {
       text = "\(what): permitted by agent \(alias.name)\(host)"
     case .denied(let denial): text = "\(what): denied: \(denial)"
     }
-    if let lastRefusal, isPermitted { text += "; last refused: \(lastRefusal.reason)" }
+    if let lastRefusal, isPermitted {
+      text += "; last refused: \(lastRefusal.reason)"
+      if let connection = lastRefusal.connection { text += " (flow \(connection))" }
+    }
     return text
   }
 }
@@ -40,12 +43,14 @@ extension AdapterCore {
   /// All but what only the device knows.
   var status: AdapterStatus {
     var status = AdapterStatus()
+    status.totals = totals
     for id in siteList {
       var site = AdapterStatus.Site()
       site.name = sites[id].name
       site.since = sites[id].since
       site.flowsByAgent = sites[id].flowsByAgent
-      sites[id].peer.session.describe(into: &site.session)
+      sites[id].peer.describe(into: &site.session)
+      status.totals.add(site.session)
       status.sites.append(site)
     }
     status.sites.sort { $0.name < $1.name }
@@ -63,7 +68,12 @@ extension AdapterCore {
     }
     status.refusals = refusals.counts
     status.recentRefusals = refusals.entries
-    status.memoryInUse = pool.slabsInUse * pool.slabSize
+    status.pool = pool.status
+    status.halfOpen = stack.halfOpenCount
+    status.timeWait = stack.timeWaitCount
+    status.packetsIn = counters.packetsIn
+    status.packetsOut = counters.packetsOut
+    status.reportsDropped = reports.dropped
     return status
   }
 }

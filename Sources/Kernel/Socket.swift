@@ -80,6 +80,12 @@ public enum Socket {
     return code == 0 ? nil : SystemError(call: "connect", code: code)
   }
 
+  /// Bytes that were written and not acknowledged by the peer (SIOCOUTQ, tcp(7)); 0 if the kernel doesn't tell.
+  public static func unacknowledgedBytes(_ socket: borrowing OwnedDescriptor) -> Int {
+    var count: CInt = 0
+    return unsafe ioctl(socket.rawValue, UInt(TIOCOUTQ), &count) == 0 ? Int(max(0, count)) : 0
+  }
+
   public static func localEndpoint(_ socket: borrowing OwnedDescriptor) -> Endpoint? {
     unsafe name(socket, clinux_local_name)
   }

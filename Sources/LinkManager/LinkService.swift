@@ -19,6 +19,8 @@ actor LinkService {
     /// Attempts since it was last connected.
     var attempts = 0
     var problem: String?
+    /// Why its sessions were lost, and for how long it was away.
+    var outages = OutageLog()
     /// The rest before the next attempt; cut short when there is reason to hope.
     var pause: Task<Void, Never>?
     /// Counts up when the user leaves, so that an attempt under way finds out.
@@ -32,18 +34,31 @@ actor LinkService {
   private let deviceName: String
   private let configuration: AdapterConfiguration
   private let log: Logger
+  private let flowLog: FlowLog
+  private let metrics: MetricRegistry
+  private let durations: LinkDurations
+  private let table: MetricTable<LinkStatus>
+  private let processTable: MetricTable<ProcessReport>
   private var gate: GateLink?
   private var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   private var epochs = 0
   /// How often GateManager could be reached anew.
   private var gateConnections = 0
+  private var totals = LinkStatus.Totals()
+  /// Adapters that nobody needs any more, and whose devices are still there.
+  private var endingAdapters = 0
   private var random = SystemRandomNumberGenerator()
 
   init(
     account: Account, server: GateServer, credentials: TLSContext.Credentials, directory: StateDirectory,
-    device: String, configuration: AdapterConfiguration, log: Logger
+    device: String, configuration: AdapterConfiguration, metrics: MetricRegistry, log: Logger
   ) {
+    self.metrics = metrics
+    durations = LinkDurations(metrics)
+    table = MetricTable(LinkMetrics.rows, registry: metrics)
+    processTable = MetricTable(ProcessReport.metrics, registry: metrics)
+    flowLog = FlowLog(log)
     self.account = account
     self.server = server
     self.credentials = credentials
@@ -118,8 +133,22 @@ actor LinkService {
   // MARK: Sessions
 
   private func attempt(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
+    let start = Clock.now
+    do {
+      let aliases = try await open(name, epoch)
+      durations.connect.record(Clock.now - start, ("outcome", "connected"))
+      return aliases
+    } catch {
+      durations.connect.record(Clock.now - start, ("outcome", "failed"))
+      throw error
+    }
+  }
+
+  private func open(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
     guard let site = sites[name], site.epoch == epoch else { throw CommandFailure(.no, "left by the user") }
     sites[name]?.attempts += 1
+    // One that is ending still has the addresses that the next one takes.
+    while self.adapter == nil, endingAdapters > 0 { try await Task.sleep(for: .milliseconds(20)) }
     let adapter = try self.adapter ?? startAdapter()
     let gate = try gateLink()
     let pins = PinBoard(directory: directory, gate: account.gate.key, site: name)
@@ -139,8 +168,8 @@ actor LinkService {
       // captures don't fit into registers.
       aliases = try await adapter.attach(session) { end in
         if end.isSudden { gate.probe() }
-        let reason = "\(end)"
-        Task { await self.ended(id, reason) }
+        let notice = EndNotice(id: id, end: end)
+        Task { await self.ended(notice) }
       }
     } catch {
       if sites[name]?.session == id { sites[name]?.session = nil }
@@ -156,21 +185,28 @@ actor LinkService {
     sites[name]?.isConnected = true
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
+    sites[name]?.outages.recovered(now: Clock.now)
+    totals.sessionsOpened += 1
     log.info(
       "connected",
-      metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "reason": "\(site.reason)"])
+      metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "purpose": "\(site.reason)"])
     return aliases
   }
 
-  private func ended(_ id: SessionID, _ reason: String) {
+  private func ended(_ notice: EndNotice) {
+    let (id, reason) = (notice.id, "\(notice.end)")
+    totals.sessionsEnded[notice.end.label, default: 0] += 1
     gate?.leave(id, reason: reason)
-    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(reason)"])
     // One that its user has left is no longer among them.
-    guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
+    let left = sites.first { $0.value.session == id }
+    log.info(
+      "session ended", metadata: ["session": "\(id)", "reason": "\(reason)", "site": "\(left?.key ?? "")"])
+    guard let (name, site) = left else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
     sites[name]?.isConnected = false
     sites[name]?.problem = reason
+    sites[name]?.outages.lost(reason, now: Clock.now, unixSeconds: Clock.unixSeconds)
     Task { await self.recover(name, site.epoch) }
   }
 
@@ -193,6 +229,7 @@ actor LinkService {
       } catch {
         guard sites[name]?.epoch == epoch else { return }
         sites[name]?.problem = Self.describe(error)
+        sites[name]?.outages.lost(Self.describe(error), now: Clock.now, unixSeconds: Clock.unixSeconds)
         log.warning(
           "not connected", metadata: ["site": "\(name)", "reason": "\(Self.describe(error))"])
       }
@@ -216,17 +253,23 @@ actor LinkService {
   }
 
   private func startAdapter() throws -> Adapter {
-    let log = log
-    let made = try Adapter(tun: deviceName, configuration: configuration) { event in
-      switch event {
-      case .lost(let error): log.error("the device is lost, and made anew", metadata: ["reason": "\(error)"])
-      case .restored(let name): log.notice("the device is back", metadata: ["device": "\(name)"])
-      case .repaired(let repairs):
-        let text = repairs.map(\.description).joined(separator: ", ")
-        log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
-      case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
-      }
-    }
+    let (log, flowLog, durations) = (log, flowLog, durations)
+    let made = try Adapter(
+      tun: deviceName, configuration: configuration,
+      onDevice: { event in
+        switch event {
+        case .lost(let error): log.error("the device is lost, and made anew", metadata: ["reason": "\(error)"])
+        case .restored(let name): log.notice("the device is back", metadata: ["device": "\(name)"])
+        case .repaired(let repairs):
+          let text = repairs.map(\.description).joined(separator: ", ")
+          log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
+        case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
+        }
+      },
+      onFlow: { flow in
+        durations.record(flow)
+        flowLog.record(flow)
+      })
     adapter = made
     return made
   }
@@ -239,13 +282,27 @@ actor LinkService {
     gate = nil
     adapter = nil
     guard idleGate != nil || idleAdapter != nil else { return }
+    if idleAdapter != nil { endingAdapters += 1 }
     // Stopping waits for threads, which no task may do.
-    _ = try? Thread(name: "rest") {
+    let thread = try? Thread(name: "rest") {
       // What was queued to say goodbye leaves first.
       Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
+      if let idleAdapter { Task { await self.fold(idleAdapter) } }
     }
+    // Then they end by themselves, a little later.
+    if thread == nil, idleAdapter != nil { endingAdapters -= 1 }
+  }
+
+  /// What an adapter has come to stays counted when it is gone.
+  private func fold(_ stopped: Adapter) async {
+    endingAdapters -= 1
+    let last = await stopped.status
+    totals.flowsOpened += last.totals.flowsOpened
+    totals.bytesIn += last.totals.bytesIn
+    totals.bytesOut += last.totals.bytesOut
+    totals.records += last.totals.records
   }
 
   static func describe(_ error: any Error) -> String {
@@ -254,14 +311,56 @@ actor LinkService {
 
   // MARK: Status
 
-  func status() async -> LinkStatus {
-    let first = await adapter?.status
-    let start = Clock.now
-    if first != nil { try? await Task.sleep(for: .milliseconds(250)) }
-    let second = await adapter?.status
-    return LinkStatus(
-      user: account.user, pc: account.pc, gate: account.gate.address, isServing: gate != nil, sites: sites,
-      before: first, after: second, interval: Clock.now - start)
+  /// - Parameter flows: whether each flow is told of as well, up to `OpenFlowReport.limit`.
+  func status(flows wantsFlows: Bool = false) async -> LinkStatus {
+    let adapter = adapter
+    let figures = await adapter?.status
+    var report = LinkStatus(
+      user: account.user, pc: account.pc, gate: account.gate.address, isServing: gate != nil,
+      gateConnection: gate.map { LinkStatus.GateConnection($0.status) },
+      sites: sites.sorted { $0.key < $1.key }.map { name, site in
+        LinkStatus.Site(name, site, figures?.sites.first { $0.name == name })
+      }, totals: totals)
+    if let figures {
+      report.describe(figures)
+      report.totals.flowsOpened += figures.totals.flowsOpened
+      report.totals.bytesIn += figures.totals.bytesIn
+      report.totals.bytesOut += figures.totals.bytesOut
+      report.totals.records += figures.totals.records
+    }
+    if wantsFlows {
+      let flows = await adapter?.flows(limit: OpenFlowReport.limit) ?? []
+      report.flows = flows.map(OpenFlowReport.init).sorted { $0.seconds > $1.seconds }
+      report.flowsOmitted = max(0, report.sites.reduce(0) { $0 + $1.flows } - flows.count)
+    }
+    return report.completed()
+  }
+
+  /// All metrics, up to now.
+  func answerMetrics() async -> MetricsAnswer {
+    let status = await status()
+    table.record(status)
+    if let process = status.process { processTable.record(process) }
+    return MetricsAnswer(metrics)
+  }
+}
+
+extension LinkStatus.GateConnection {
+  init(_ status: GateLinkStatus) {
+    self.init(
+      connected: status.isConnected, reconnects: status.outages.count,
+      outages: status.outages.latest.map(OutageReport.init))
+  }
+}
+
+/// A session's end, in one word for the closure that carries it.
+private final class EndNotice: Sendable {
+  let id: SessionID
+  let end: SessionEnd
+
+  init(id: SessionID, end: SessionEnd) {
+    self.id = id
+    self.end = end
   }
 }
 

@@ -64,10 +64,12 @@ struct Run: ParsableCommand {
     var configuration = AdapterConfiguration()
     configuration.mtu = mtu
     configuration.aliases = pool ?? .standard
+    let metrics = MetricRegistry()
+    metrics.install()
     let service = LinkService(
       account: account, server: try account.gate.server(via: GateBinding.proxy(proxy)),
       credentials: try account.gate.credentials(with: state.key()), directory: state, device: device,
-      configuration: configuration, log: log)
+      configuration: configuration, metrics: metrics, log: log)
     let signals = try ShutdownSignals()
     let management = try ManagementSocket(directory: place.directory, program: "linkmanager") { request in
       do throws(CommandFailure) {

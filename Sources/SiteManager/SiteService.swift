@@ -1,6 +1,5 @@
 import Control
 import Crypto
-import Framing
 import Kernel
 import Logging
 import Primitives
@@ -14,34 +13,45 @@ final class SiteService: Sendable {
   struct Meeting: Sendable {
     let session: SiteSession
     let grant: Grant
+    /// Seconds since 1970, and the same on the clock that nobody sets.
     let since: Int64
+    let began: Instant
   }
 
-  private struct State {
+  struct State {
     var agents: [AgentConfiguration]
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
     var connectedSince: Instant?
-    var reconnects = 0
-    var lastProblem: String?
+    var outages = OutageLog()
+    /// Sessions that ended before their meeting was noted.
+    var endedEarly: Set<SessionID> = []
+    /// Of sessions that have ended.
+    var totals = SiteStatus.Totals()
     var refusals: [String: UInt64] = [:]
   }
 
   /// Meetings under way at once: each has a thread.
   private static let arrivalLimit = 32
   /// Sessions at once: each has a thread and its memory.
-  private static let sessionLimit = 128
+  static let sessionLimit = 128
 
   let name: String
-  private let identity: SiteIdentity
+  let identity: SiteIdentity
   private let log: Logger
-  private let state: Mutex<State>
+  private let flowLog: FlowLog
+  private let durations: SiteDurations
+  let state: Mutex<State>
   private let client = Mutex<ControlClient?>(nil)
 
-  init(name: String, identity: SiteIdentity, agents: [AgentConfiguration], log: Logger) {
+  init(
+    name: String, identity: SiteIdentity, agents: [AgentConfiguration], durations: SiteDurations, log: Logger
+  ) {
     self.name = name
     self.identity = identity
+    self.durations = durations
     self.log = log
+    flowLog = FlowLog(log)
     state = Mutex(State(agents: agents))
   }
 
@@ -91,16 +101,15 @@ final class SiteService: Sendable {
     case .connected(let welcome):
       state.withLock { state in
         state.connectedSince = Clock.now
-        state.lastProblem = nil
+        state.outages.recovered(now: Clock.now)
       }
       log.info("connected to GateManager", metadata: ["gate": "\(welcome.gate)"])
       compareClocks(welcome.serverTime)
       announce()
     case .disconnected(let error, let retry):
       state.withLock { state in
-        if state.connectedSince != nil { state.reconnects += 1 }
         state.connectedSince = nil
-        state.lastProblem = "\(error)"
+        state.outages.lost("\(error)", now: Clock.now, unixSeconds: Clock.unixSeconds)
       }
       log.warning(
         "no connection to GateManager",
@@ -172,43 +181,67 @@ final class SiteService: Sendable {
     let id = dial.id
     var log = log
     log[metadataKey: "session"] = "\(id)"
-    let flowLog = log
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: try Self.ownAddresses(),
-        onFlow: { flow in
-          if let refusal = flow.refusal {
-            self.count(refusal)
-            flowLog.notice(
-              "flow refused",
-              metadata: [
-                "agent": "\(flow.agent)", "port": "\(flow.transport)/\(flow.port)", "reason": "\(refusal)",
-              ])
-          } else {
-            flowLog.info(
-              "flow opened", metadata: ["agent": "\(flow.agent)", "port": "\(flow.transport)/\(flow.port)"])
-          }
-        },
-        onEnd: { end in self.ended(id, end, flowLog) })
-      state.withLock { $0.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds) }
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(), onFlow: { self.record($0) },
+        onEnd: { self.ended(id, $0) })
+      let hasEnded = state.withLock { state in
+        state.totals.sessionsOpened += 1
+        if state.endedEarly.remove(id) != nil { return true }
+        state.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds, began: Clock.now)
+        return false
+      }
       log.info(
         "session open",
-        metadata: ["user": "\(grant.user)", "pc": "\(grant.pc)", "reason": "\(grant.reason ?? "")"])
+        metadata: [
+          "user": "\(grant.user)", "pc": "\(grant.pc)", "purpose": "\(grant.reason ?? "")",
+          "until": "\(Timestamp.text(unixSeconds: grant.notAfter))",
+        ])
+      if hasEnded { log.info("session ended", metadata: ["reason": "it ended at once"]) }
     } catch {
+      state.withLock { $0.totals.sessionsRefused += 1 }
       log.warning("session refused", metadata: ["reason": "\(error)"])
       refuse(id, "\(error)")
     }
   }
 
-  private func count(_ refusal: Framing.Refusal) {
-    state.withLock { $0.refusals["\(refusal.reason)", default: 0] += 1 }
+  /// What became of a flow: on the session's thread.
+  private func record(_ flow: FlowReport) {
+    switch flow.event {
+    case .opened(let time):
+      if flow.transport == .tcp { durations.dial.record(time, ("outcome", "opened")) }
+    case .refused(let refusal):
+      state.withLock { $0.refusals["\(refusal.reason)", default: 0] += 1 }
+      if flow.transport == .tcp, flow.destination != nil {
+        durations.dial.record(flow.duration, ("outcome", "refused"))
+      }
+    case .ended: durations.flow.record(flow.duration, ("protocol", "\(flow.transport)"))
+    case .denied: break
+    }
+    flowLog.record(flow)
   }
 
-  private func ended(_ id: SessionID, _ end: SessionEnd, _ log: Logger) {
-    let meeting = state.withLock { $0.meetings.removeValue(forKey: id) }
-    log.info(
-      "session ended", metadata: ["reason": "\(end)", "user": "\(meeting?.grant.user ?? "")"])
+  private func ended(_ id: SessionID, _ end: SessionEnd) {
+    let meeting = state.withLock { state -> Meeting? in
+      state.totals.sessionsEnded[end.label, default: 0] += 1
+      guard let meeting = state.meetings.removeValue(forKey: id) else {
+        state.endedEarly.insert(id)
+        return nil
+      }
+      state.totals.add(meeting.session.status)
+      return meeting
+    }
+    if let meeting {
+      let status = meeting.session.status
+      log.info(
+        "session ended",
+        metadata: [
+          "session": "\(id)", "reason": "\(end)", "user": "\(meeting.grant.user)",
+          "seconds": "\((Clock.now - meeting.began).milliseconds / 1000)", "flows": "\(status.counters.streamsOpened)",
+          "bytesIn": "\(status.counters.dataBytesIn)", "bytesOut": "\(status.counters.dataBytesOut)",
+        ])
+    }
     if end.isSudden { client.withLock { $0 }?.probe() }
     refuse(id, "\(end)")
   }
@@ -224,32 +257,6 @@ final class SiteService: Sendable {
       return Set(try RouteSocket().addresses().map(\.address))
     } catch {
       throw .local("the site's own addresses can't be listed: \(error)")
-    }
-  }
-
-  // MARK: Status
-
-  /// Takes half a second, over which rates are measured.
-  var status: SiteStatus {
-    let before = state.withLock { $0.meetings.mapValues(\.session.status) }
-    if !before.isEmpty { Thread.sleep(.milliseconds(450)) }
-    return state.withLock { state in
-      let sessions = state.meetings.map { id, meeting in
-        SiteStatus.Session(id: id, meeting: meeting, before: before[id])
-      }
-      .sorted { $0.since < $1.since }
-      let agents = state.agents.map { agent in
-        let flows = sessions.reduce(0) { $0 + ($1.flowsByAgent[agent.name] ?? 0) }
-        return SiteStatus.Agent(
-          name: agent.name, device: "\(agent.device)", state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
-          about: agent.about)
-      }
-      return SiteStatus(
-        site: name, gate: identity.server.address.description, connected: state.connectedSince != nil,
-        connectedSeconds: state.connectedSince.map { (Clock.now - $0).milliseconds / 1000 },
-        reconnects: state.reconnects,
-        problem: state.lastProblem, siteKey: "\(identity.keyHash)", agents: agents, sessions: sessions,
-        refusals: state.refusals)
     }
   }
 }

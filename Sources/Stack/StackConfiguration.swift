@@ -19,6 +19,8 @@ public struct StackConfiguration: Sendable {
   /// Whether to offer and accept timestamps (RFC 7323) and selective acknowledgements (RFC 2018).
   public var timestamps = true
   public var selectiveAcknowledgements = true
+  /// What bounds sending besides the receiver's window.
+  public var congestion = Congestion.none
   /// How long a connection request may wait for `accept`, and a handshake for its end.
   public var openTimeout = Interval.seconds(130)
   /// How long data may stay unacknowledged before the connection is given up (RFC 9293 section 3.8.3).
@@ -40,6 +42,16 @@ public struct StackConfiguration: Sendable {
   public var limits = StackLimits()
 
   public init() {}
+
+  /// How a sender finds out how much the path takes.
+  public enum Congestion: Hashable, Sendable {
+    /// Not at all: the device is a link to the kernel of the same machine, and there is no path to congest. Only after
+    /// a timeout a flight starts small.
+    case none
+    /// NewReno (RFC 5681, RFC 6582) with proportional rate reduction (RFC 9937): for a device whose packets are routed
+    /// on to a network that others use.
+    case reno
+  }
 
   /// The same with every value in its range, so that none can lead to an endless loop or an overflow later.
   var bounded: StackConfiguration {
@@ -66,8 +78,9 @@ public struct StackLimits: Sendable {
   /// Ended connections that are remembered: about 250 bytes each. The oldest goes first, which costs a RST for a stray
   /// segment at worst.
   public var timeWait = 2048
-  /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds.
-  public var udpFlows = 4096
+  /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds; a supervision system that polls
+  /// each device from a port of its own, thousands. Each takes some 300 bytes with its table entries.
+  public var udpFlows = 12 * 1024
   /// Datagrams of one flow that wait for the verdict on it; most applications send one and wait for an answer.
   public var pendingDatagrams = 4
   /// Segments of a connection that wait for an earlier one. A lost super-segment is followed by few others, since a

@@ -12,7 +12,7 @@ import Synchronization
 public final class GateLink: Sendable {
   private struct State {
     var isConnected = false
-    var lastError: GateError?
+    var outages = OutageLog()
     var nextRequest: UInt64 = 1
     var waiting: [UInt64: CheckedContinuation<ControlMessage, any Error>] = [:]
     var waitingForConnection: [UInt64: CheckedContinuation<Void, any Error>] = [:]
@@ -49,6 +49,7 @@ public final class GateLink: Sendable {
       case .connected:
         let waiting = shared.state.withLock { state in
           state.isConnected = true
+          state.outages.recovered(now: Clock.now)
           defer { state.waitingForConnection = [:] }
           return state.waitingForConnection
         }
@@ -92,6 +93,10 @@ public final class GateLink: Sendable {
     let parcel = try await meet(session, site: site)
     guard let established = parcel.open() else { throw GateError.cancelled }
     return established
+  }
+
+  public var status: GateLinkStatus {
+    shared.state.withLock { GateLinkStatus(isConnected: $0.isConnected, outages: $0.outages) }
   }
 
   /// Tells GateManager that a session is over on this side.
@@ -181,7 +186,7 @@ public final class GateLink: Sendable {
   private static func fail(_ shared: Shared, _ error: GateError) {
     let waiting = shared.state.withLock { state in
       state.isConnected = false
-      state.lastError = error
+      state.outages.lost("\(error)", now: Clock.now, unixSeconds: Clock.unixSeconds)
       defer {
         state.waiting = [:]
         state.waitingForConnection = [:]
@@ -191,4 +196,10 @@ public final class GateLink: Sendable {
     for continuation in waiting.0 { continuation.resume(throwing: error) }
     for continuation in waiting.1 { continuation.resume(throwing: error) }
   }
+}
+
+/// Whether a control connection is there, and what became of those before. A snapshot.
+public struct GateLinkStatus: Sendable {
+  public let isConnected: Bool
+  public let outages: OutageLog
 }

@@ -24,6 +24,8 @@ final class AccessWorker: Sendable {
   enum Event: Sendable {
     case answered(Outcome, connection: SlotID, request: UInt64?)
     case membership(Membership)
+    /// Records that can't be read now; none of them if all can.
+    case storeProblems([String])
   }
 
   /// How often the directory is looked at.
@@ -62,6 +64,7 @@ final class AccessWorker: Sendable {
     var known = known
     // The first look comes always: something may have changed since the service read it.
     var stamps: [[Int]] = []
+    var reported: [String] = []
     while true {
       _ = try? poller.wait(timeout: watchInterval)
       for job in mailbox.receive() {
@@ -82,6 +85,11 @@ final class AccessWorker: Sendable {
       stamps = isFresh ? [] : current
       let (membership, problems) = office.directory.loadMembership()
       for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
+      let unreadable = problems.map { "\($0)" }
+      if unreadable != reported {
+        reported = unreadable
+        report(.storeProblems(unreadable))
+      }
       // A file that can't be read must not throw anybody out who is in: wait until it is mended.
       guard problems.isEmpty, membership != known else { continue }
       known = membership

@@ -55,6 +55,12 @@ final class Front {
   /// Connections whose request is with the worker, and what a failure is held against.
   var pending: [SlotID: [String]] = [:]
   var refusals: [Refusal: UInt64] = [:]
+  var totals = FrontTotals()
+  /// Why and for how long sites were away, by name; of enrolled ones only.
+  var siteOutages: [String: OutageLog] = [:]
+  /// What the worker found in the store and couldn't read.
+  var storeProblems: [String] = []
+  let durations: GateDurations?
   /// Read once a turn of the loop.
   var now = Clock.now
   private var nextTick = Clock.now
@@ -67,7 +73,7 @@ final class Front {
 
   init(
     options: FrontOptions, keys: GateDirectory.Keys, membership: Membership, listener: consuming OwnedDescriptor,
-    mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, logger: Logger
+    mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, durations: GateDurations?, logger: Logger
   ) throws {
     self.options = options
     self.keys = keys
@@ -75,6 +81,7 @@ final class Front {
     self.mailbox = mailbox
     self.relay = relay
     self.worker = worker
+    self.durations = durations
     self.logger = logger
     context = try TLSContext(
       .server, credentials: keys.server.credentials, peer: .requested,
@@ -124,6 +131,7 @@ final class Front {
         listen(false)
         return
       }
+      totals.connectionsAccepted &+= 1
       // The kernel gives the lowest number that is free: all below are in use.
       guard socket.rawValue < descriptorCeiling else {
         exhausted("new connections have \(descriptorCeiling) descriptors (RLIMIT_NOFILE)")
@@ -194,6 +202,7 @@ final class Front {
     listen(true)
     readDescriptorLimit()
     tickets.sweep(now: now)
+    sessions.sampleRates(now: now)
     endOverdueSessions()
     strangers = StrangerCount()
     for id in connections.ids where connections.contains(id) {
@@ -201,6 +210,8 @@ final class Front {
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
       if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
+    // Some 50 KiB each, which the C library would keep for good.
+    if connections.trim() { Heap.trim() }
   }
 
   private func stop() {

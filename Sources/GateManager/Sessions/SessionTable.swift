@@ -16,7 +16,8 @@ struct GateSession: Sendable {
   let reason: String?
   /// Seconds since 1970.
   let created, notAfter: Int64
-  /// When the grant is over, on a clock that nobody sets.
+  /// When it was asked for and when the grant is over, on a clock that nobody sets.
+  var began = Instant.zero
   let expires: Instant
   /// Until when both ends have to be there.
   var deadline: Instant?
@@ -24,6 +25,8 @@ struct GateSession: Sendable {
   /// The data connections that are there.
   var link, siteEnd: SlotID?
   var meter: RelayMeter?
+  var rateFromLink = Throughput()
+  var rateFromSite = Throughput()
 
   subscript(role: Role) -> SlotID? {
     get { role == .linkManager ? link : siteEnd }
@@ -68,6 +71,15 @@ struct SessionTable {
     all[id]?.stage = .relayed
     all[id]?.deadline = nil
     all[id]?.meter = meter
+  }
+
+  /// Measures how fast the relays are; to be called about twice a second.
+  mutating func sampleRates(now: Instant) {
+    for index in all.values.indices {
+      guard let meter = all.values[index].meter else { continue }
+      all.values[index].rateFromLink.sample(meter.bytes(from: .first), now: now)
+      all.values[index].rateFromSite.sample(meter.bytes(from: .second), now: now)
+    }
   }
 
   mutating func remove(_ id: SessionID) -> GateSession? {

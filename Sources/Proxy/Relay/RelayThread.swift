@@ -19,6 +19,8 @@ final class RelayThreadTotals: Sendable {
   let splices = Atomic<UInt64>(0)
   let active = Atomic<Int>(0)
   let pipes = Atomic<Int>(0)
+  /// Of these, empty ones that are kept.
+  let idlePipes = Atomic<Int>(0)
 }
 
 /// One relay as its thread sees it.
@@ -111,6 +113,7 @@ struct RelayLoop: ~Copyable {
       ready.removeAll(keepingCapacity: true)
       for id in batch where relays.contains(id) { turn(id, relays[id]) }
       totals.pipes.store(pipes.count, ordering: .relaxed)
+      totals.idlePipes.store(pipes.freeCount, ordering: .relaxed)
     }
   }
 

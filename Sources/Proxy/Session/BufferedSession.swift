@@ -54,6 +54,12 @@ public struct BufferedSession: ~Copyable {
   /// Whether there is something for the connection, sealed or not.
   public var hasOutput: Bool { !output.isEmpty || session.hasOutput }
 
+  /// Fills in what the session knows, and what its connection hasn't taken.
+  public func describe(into status: inout SessionStatus) {
+    session.describe(into: &status)
+    status.queues.sealed = output.byteCount
+  }
+
   /// What it means that the connection gave its end of file.
   public var endOfConnection: SessionEnd {
     session.wasCut ? .cut : .finished(session.peerGoodbye)

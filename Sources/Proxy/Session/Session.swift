@@ -15,6 +15,8 @@ public struct Session: ~Copyable {
   var writer: RecordWriter
   var streams: [StreamState] = [StreamState()]
   var freeSlots: [UInt16] = []
+  /// The last tenants of slots that were given back, by slot: the next ones count on from them.
+  var pastTenants: [UInt16] = []
   var events = RingQueue<SessionEvent>(minimumCapacity: 256)
   var controls = RingQueue<ControlFrame>(minimumCapacity: 64)
   var turns = SendTurns()
@@ -26,6 +28,8 @@ public struct Session: ~Copyable {
   var endSent = false
   var peerEnded = false
   public internal(set) var counters = SessionCounters()
+  var rateIn = Throughput()
+  var rateOut = Throughput()
 
   /// - Parameter secrets: from the end-to-end handshake; each secret may be used for one session only.
   public init(
@@ -179,7 +183,7 @@ public struct Session: ~Copyable {
 
   private mutating func takeSlot(_ transport: TransportProtocol, tag: UInt64) throws(Refusal) -> StreamID {
     guard role == .link, acceptsStreams else { throw Refusal(.sessionEnded) }
-    guard openCount < limits.streams else {
+    guard openCount < min(limits.streams, SessionLimits.slots - 1) else {
       throw Refusal(.tooMany, "\(limits.streams) streams are open in this session")
     }
     let slot: Int
@@ -188,6 +192,7 @@ public struct Session: ~Copyable {
     } else {
       slot = streams.count
       streams.append(StreamState())
+      if slot < pastTenants.count { streams[slot].tenant = pastTenants[slot] }
     }
     let tenant = streams[slot].tenant &+ 1
     start(slot, tenant: tenant, transport)
@@ -248,6 +253,7 @@ public struct Session: ~Copyable {
       pool.release(slice)
       return
     }
+    streams[id.slot].datagramBytesOut &+= UInt64(slice.count)
     enqueue(id.slot, slice)
   }
 

@@ -3,8 +3,11 @@ import Primitives
 
 /// The bounds of one session, in one place, each with its reason.
 public struct SessionLimits: Sendable {
-  /// Streams and flows open at once. A technician's tools open dozens; a scanner opens thousands.
-  public var streams = 1024
+  /// Streams and flows open at once. A technician's tools open dozens; a scanner, or a supervision system that polls a
+  /// whole plant by UDP, opens thousands. Each costs some 300 bytes at either end while it is open.
+  public var streams = 12 * 1024
+  /// Slots that the LinkManager may name. More than `streams`, so that one that asks for too many is refused, not cut.
+  public static let slots = 16 * 1024
   /// Bytes that a new stream may send before the first WINDOW frame: what the OPEN handshake implies, so it is the
   /// same at both ends of every version of this protocol.
   public static let initialWindow = 256 * 1024

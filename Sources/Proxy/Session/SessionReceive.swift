@@ -167,6 +167,7 @@ extension Session {
     pool.retain(payload)
     guard header.isContinued || !streams[id.slot].parts.isEmpty else {
       counters.dataBytesIn += UInt64(payload.count)
+      streams[id.slot].datagramBytesIn &+= UInt64(payload.count)
       events.append(isEcho ? .echo(id, payload) : .datagram(id, payload))
       return
     }
@@ -201,6 +202,7 @@ extension Session {
       offset += part.count
     }
     counters.dataBytesIn += UInt64(total)
+    streams[id.slot].datagramBytesIn &+= UInt64(total)
     events.append(isEcho ? .echo(id, slab.prefix(total)) : .datagram(id, slab.prefix(total)))
   }
 
@@ -237,9 +239,9 @@ extension Session {
   /// Gives a stream that the peer asks for its slot. `false` if it was refused at once.
   private mutating func admit(_ id: StreamID, _ transport: TransportProtocol) throws(SessionError) -> Bool {
     guard id.slot > 0 else { throw .violation(.streamInUse(id)) }
-    while streams.count <= id.slot, streams.count <= 4 * limits.streams { streams.append(StreamState()) }
     // Slots are handed out from below: a far one means a peer that doesn't keep to the protocol.
-    guard id.slot < streams.count else { throw .violation(.flooding) }
+    guard id.slot < SessionLimits.slots else { throw .violation(.flooding) }
+    while streams.count <= id.slot { streams.append(StreamState()) }
     guard streams[id.slot].phase == .free else { throw .violation(.streamInUse(id)) }
     start(id.slot, tenant: id.tenant, transport)
     guard openCount <= limits.streams, controls.count < limits.controlFrames else {

@@ -22,6 +22,9 @@ public struct SessionSocket: ~Copyable {
     if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { isPeerClosed = true }
   }
 
+  /// Bytes that were handed to the kernel and that the relay hasn't acknowledged.
+  public var unacknowledgedBytes: Int { Socket.unacknowledgedBytes(socket) }
+
   /// One read. Take the session's events before the next one.
   ///
   /// - Returns: whether more may be there to read.
@@ -80,6 +83,18 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
   case session(SessionError)
   /// This host ended it.
   case local(String)
+
+  /// One word, for counters.
+  public var label: String {
+    switch self {
+    case .finished: "finished"
+    case .cut: "cut"
+    case .connection: "connection"
+    case .session(.peerSilent): "silent"
+    case .session: "protocol"
+    case .local: "local"
+    }
+  }
 
   /// Whether the way to GateManager may have gone with it: nobody ended it in order.
   public var isSudden: Bool {

@@ -59,6 +59,11 @@ struct SendTurns {
 
   var isEmpty: Bool { new.isEmpty && old.isEmpty }
 
+  /// Gives memory back that isn't needed any more.
+  mutating func trim() -> Bool {
+    [new.trim(), old.trim()].contains(true)
+  }
+
   private mutating func take(_ slot: Int, _ turn: StreamState.Turn) {
     if turn == .new { _ = new.popFirst() } else { _ = old.popFirst() }
   }

@@ -27,6 +27,9 @@ struct StreamState {
 
   var send = SendCredit()
   var receive = ReceiveWindow()
+  /// Datagrams have no credit to count them by.
+  var datagramBytesIn: UInt64 = 0
+  var datagramBytesOut: UInt64 = 0
 
   /// What waits to be sealed.
   var queue = RingQueue<Slice>()

@@ -13,6 +13,12 @@ struct DeviceFlow: ~Copyable {
   var target: Endpoint
   var socket: OwnedDescriptor
   var phase: Phase
+  /// When it was asked for, and how long it took to reach the device.
+  let since: Instant
+  var dial: Interval?
+  /// Payload that the device has sent, and that its socket has taken.
+  var bytesFromDevice: UInt64 = 0
+  var bytesToDevice: UInt64 = 0
   /// When the dial is given up, or an idle datagram flow.
   var deadline: Instant
   /// Payload on its way to the device.
@@ -52,8 +58,7 @@ struct DeviceFlow: ~Copyable {
 
   init(
     id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor,
-    phase: Phase,
-    deadline: Instant
+    phase: Phase, since: Instant, deadline: Instant
   ) {
     self.id = id
     self.agent = agent
@@ -61,6 +66,7 @@ struct DeviceFlow: ~Copyable {
     self.target = target
     self.socket = socket
     self.phase = phase
+    self.since = since
     self.deadline = deadline
   }
 

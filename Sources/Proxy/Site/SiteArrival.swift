@@ -59,7 +59,7 @@ extension SiteIdentity {
   public func meet(
     _ dial: ControlMessage.Dial, rules: [SiteRule], ownAddresses: Set<IPAddress> = [],
     limits: SiteLimits = SiteLimits(),
-    onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void,
+    onFlow: @escaping @Sendable (FlowReport) -> Void,
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws(ArrivalError) -> (session: SiteSession, grant: Grant) {
     let time = dial.serverTime ?? Clock.unixSeconds
@@ -100,7 +100,7 @@ extension SiteIdentity {
       rules: rules, granted: granted, expires: arrival + .seconds(grant.remaining(at: time)), own: ownAddresses)
     do {
       let session = try SiteSession(
-        socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,
+        id: dial.id, socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,
         onFlow: onFlow, onEnd: onEnd)
       return (session, grant)
     } catch {

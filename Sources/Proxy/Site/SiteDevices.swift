@@ -41,16 +41,18 @@ extension SiteLoop {
         let socket = try Socket.connect(to: target)
         try Socket.setNoDelay(socket)
         return DeviceFlow(
-          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling,
+          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling, since: now,
           deadline: now + limits.dialTimeout)
       case .udp:
         return DeviceFlow(
           id: id, agent: request.agent, transport: .udp, target: target,
-          socket: try Socket.connect(to: target, .datagram), phase: .open, deadline: now + limits.datagramIdle)
+          socket: try Socket.connect(to: target, .datagram), phase: .open, since: now,
+          deadline: now + limits.datagramIdle)
       case .icmp:
         var flow = DeviceFlow(
           id: id, agent: request.agent, transport: .icmp, target: target,
-          socket: try EchoSocket.open(to: target.address), phase: .open, deadline: now + limits.echoIdle)
+          socket: try EchoSocket.open(to: target.address), phase: .open, since: now,
+          deadline: now + limits.echoIdle)
         flow.echoIdentifier = UInt16.random(in: 1...UInt16.max)
         return flow
       }
@@ -60,11 +62,10 @@ extension SiteLoop {
   }
 
   mutating func accept(_ key: SlotID) {
-    let agent = flows[key].agent
-    status.flowsByAgent[agent, default: 0] += 1
-    onFlow(
-      SiteSession.FlowReport(
-        agent: agent, transport: flows[key].transport, port: flows[key].target.port, refusal: nil))
+    status.flowsByAgent[flows[key].agent, default: 0] += 1
+    let dial = now - flows[key].since
+    flows[key].dial = dial
+    report(.opened(dial), key)
     peer.session.accept(flows[key].id)
   }
 
@@ -139,6 +140,7 @@ extension SiteLoop {
         case .moved(let count):
           status.payloadWrites += 1
           status.payloadWriteBytes += UInt64(count)
+          flows[key].bytesToDevice &+= UInt64(count)
           peer.session.consumed(flows[key].id, count, now: now)
         case .wouldBlock, .ended:
           flows[key].isWritable = false
@@ -153,12 +155,13 @@ extension SiteLoop {
       flows[key].finishForwarded = true
       Socket.finish(flows[key].socket)
     }
-    if flows[key].isDraining { drop(key, reset: false) }
+    if flows[key].isDraining { drop(key, reset: false, .finished) }
   }
 
   private mutating func fail(_ key: SlotID, _ error: SystemError) {
-    peer.session.reset(flows[key].id, error.code == SystemError.connectionTimedOut ? .timedOut : .reset, pool: &pool)
-    drop(key, reset: true)
+    let isTimeout = error.code == SystemError.connectionTimedOut
+    peer.session.reset(flows[key].id, isTimeout ? .timedOut : .reset, pool: &pool)
+    drop(key, reset: true, isTimeout ? .timedOut(.device) : .reset(.device))
   }
 
   // MARK: Device to peer
@@ -195,6 +198,7 @@ extension SiteLoop {
         let slice = pool.commit(region, count: count, in: &readLane)
         status.payloadReads += 1
         status.payloadReadBytes += UInt64(count)
+        flows[key].bytesFromDevice &+= UInt64(count)
         let replies = flows[key].ftp == nil ? nil : pool.array(slice)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
         // A short read has emptied the socket, unless the end was told already: no further edge would come for it.

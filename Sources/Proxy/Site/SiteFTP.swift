@@ -35,7 +35,7 @@ extension SiteLoop {
     guard let bytes = flows[key].ftp?.takeCommands(), !bytes.isEmpty else { return }
     guard let slice = pool.copy(bytes.span, in: &readLane) else {
       peer.session.reset(flows[key].id, .limit, pool: &pool)
-      return drop(key, reset: true)
+      return drop(key, reset: true, .limit(.site))
     }
     flows[key].pending.append(pool.compact(slice), pool: &pool)
     scheduleWrite(key)
@@ -63,9 +63,7 @@ extension SiteLoop {
   /// Tells of a data connection that wasn't, by its control connection.
   func reportListener(_ control: SlotID, _ refusal: Refusal) {
     guard flows.contains(control) else { return }
-    onFlow(
-      SiteSession.FlowReport(
-        agent: flows[control].agent, transport: .tcp, port: flows[control].target.port, refusal: refusal))
+    report(.refused(refusal), control)
   }
 
   /// Takes back what a control connection was allowed that has ended. Data connections that are open go on.
@@ -73,7 +71,7 @@ extension SiteLoop {
     pinholes.closeAll(of: key)
     for listener in listeners(of: key) {
       peer.session.reset(flows[listener].id, .reset, pool: &pool)
-      drop(listener, reset: false)
+      drop(listener, reset: false, .revoked)
     }
   }
 
@@ -108,7 +106,8 @@ extension SiteLoop {
       let fd = socket.rawValue
       var flow = DeviceFlow(
         id: id, agent: flows[control].agent, transport: .tcp, target: Endpoint(flows[control].target.address, 0),
-        socket: socket, phase: .listening, deadline: now + limits.ftp.announcementLifetime)
+        socket: socket, phase: .listening, since: now,
+        deadline: now + limits.ftp.announcementLifetime)
       flow.isFTPData = true
       flow.control = control
       flow.listensAt = endpoint
@@ -118,7 +117,7 @@ extension SiteLoop {
       do throws(SystemError) {
         try poller.add(fd, token: key.token, for: [.readable, .edge])
       } catch {
-        drop(key, reset: false)
+        drop(key, reset: false, nil)
         throw error
       }
       peer.session.announce(ListenAnswer(endpoint: endpoint), for: id)
@@ -149,7 +148,7 @@ extension SiteLoop {
       }
     } catch {
       peer.session.reset(flows[key].id, .internalError, pool: &pool)
-      drop(key, reset: true)
+      drop(key, reset: true, .failed(.site))
     }
   }
 

@@ -10,8 +10,9 @@ public struct SiteLimits: Sendable {
   public var echoIdle = Interval.seconds(30)
   /// Time that a device has to take the last payload of a finished stream.
   public var drainTimeout = Interval.seconds(60)
-  /// Dials under way at once: a scan through the tunnel must not use up the site's ports.
-  public var dialling = 128
+  /// Dials under way at once: a scan through the tunnel must not use up the site's ports. As many as a LinkManager's
+  /// stack has half open, so that a burst of connections is slowed down there by its own kernel, and not refused here.
+  public var dialling = 512
   /// Bytes of a device read at once.
   public var readSize = 128 * 1024
   /// Bytes that are read from the connection before devices get their turn.

@@ -1,3 +1,4 @@
+import Control
 import Framing
 import Kernel
 import Primitives
@@ -7,6 +8,8 @@ import Primitives
 /// Descriptors are registered once, for edges; what is ready is remembered in the flow, so that a read
 /// that has to wait for credit needs no system call to be taken up again.
 struct SiteLoop: ~Copyable {
+  /// What the session is called on all three parts.
+  let id: SessionID
   var peer: BufferedSession
   var connection: SessionSocket
   var policy: SitePolicy
@@ -36,19 +39,21 @@ struct SiteLoop: ~Copyable {
   var nextSweep: Instant
   var now: Instant
   let mailbox: Mailbox<SiteSession.Command>
-  let onFlow: @Sendable (SiteSession.FlowReport) -> Void
+  let onFlow: @Sendable (FlowReport) -> Void
+  var nextPublication = Instant.zero
 
   private static let connectionToken: UInt64 = .max
   private static let mailboxToken: UInt64 = .max - 1
 
   init(
-    session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy, limits: SiteLimits,
-    mailbox: Mailbox<SiteSession.Command>,
-    onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
+    id: SessionID, session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy,
+    limits: SiteLimits,
+    mailbox: Mailbox<SiteSession.Command>, onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
     try poller.add(socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
+    self.id = id
     peer = BufferedSession(session)
     connection = SessionSocket(socket)
     self.policy = policy
@@ -81,6 +86,9 @@ struct SiteLoop: ~Copyable {
         try readDevices()
       }
     } catch {
+      // The last figures are those that add up.
+      nextPublication = now
+      publishStatus(publish)
       if let endReason { return .local(endReason) }
       return error
     }
@@ -90,6 +98,7 @@ struct SiteLoop: ~Copyable {
   /// what was cut must not look finished.
   mutating func close() {
     for key in flows.ids {
+      report(.ended(.sessionEnded), key)
       guard var flow = flows.remove(key) else { continue }
       if flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
       flow.pending.removeAll(pool: &pool)
@@ -133,7 +142,11 @@ struct SiteLoop: ~Copyable {
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
     pool.trim()
+    peer.session.sampleRates(now: now)
     sweep()
+    if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
+      Heap.trim()
+    }
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
 
@@ -141,6 +154,7 @@ struct SiteLoop: ~Copyable {
     for command in mailbox.receive() {
       switch command {
       case .end(let reason): end(reason)
+      case .describeFlows(let limit, let reply): reply.send(describeFlows(limit: limit))
       case .replaceRules(let rules):
         policy.replaceRules(rules)
         cutForbidden()
@@ -158,7 +172,7 @@ struct SiteLoop: ~Copyable {
         agent: flows[key].agent, flows[key].transport, flows[key].target, isFTPData: flows[key].isFTPData)
     {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
-      drop(key, reset: true)
+      drop(key, reset: true, .revoked)
     }
   }
 
@@ -168,7 +182,7 @@ struct SiteLoop: ~Copyable {
     endReason = reason
     for key in flows.ids where flows.contains(key) {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
-      drop(key, reset: true)
+      drop(key, reset: true, .sessionEnded)
     }
     peer.session.end(reason)
     endDeadline = now + .milliseconds(500)
@@ -193,7 +207,7 @@ struct SiteLoop: ~Copyable {
     guard pool.isPressed else { return }
     if peer.session.resetSlowestReader(pool: &pool) {
       relieved = true
-      return try takeEvents()
+      return try takeEvents(limitedBy: .site)
     }
     // What is left belongs to streams that are finished, whose devices don't take the last of it.
     var slowest: (key: SlotID, held: Int)?
@@ -203,10 +217,11 @@ struct SiteLoop: ~Copyable {
     guard let slowest else { return }
     relieved = true
     peer.session.reset(flows[slowest.key].id, .limit, pool: &pool)
-    drop(slowest.key, reset: true)
+    drop(slowest.key, reset: true, .limit(.site))
   }
 
-  private mutating func takeEvents() throws(SessionEnd) {
+  /// - Parameter limiter: who it was if a stream was cut because of a bound.
+  private mutating func takeEvents(limitedBy limiter: FlowEnd.Party = .link) throws(SessionEnd) {
     while let event = peer.session.nextEvent() {
       switch event {
       case .data(let id, let slice): queue(slice, for: key(of: id))
@@ -225,7 +240,10 @@ struct SiteLoop: ~Copyable {
         flows[key].peerFinished = true
         if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
-      case .reset(let id, _): drop(key(of: id), reset: true)
+      case .reset(let id, let code):
+        let key = key(of: id)
+        guard flows.contains(key) else { continue }
+        drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].transport))
       case .closed(let id): drain(key(of: id))
       case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
@@ -252,7 +270,10 @@ struct SiteLoop: ~Copyable {
   }
 
   /// Forgets a flow and closes its socket.
-  mutating func drop(_ key: SlotID, reset: Bool) {
+  ///
+  /// - Parameter end: for the log; `nil` for a flow that was refused.
+  mutating func drop(_ key: SlotID, reset: Bool, _ end: FlowEnd?) {
+    if let end, flows.contains(key) { report(.ended(end), key) }
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
@@ -271,7 +292,7 @@ struct SiteLoop: ~Copyable {
       } else if flows[key].transport != .tcp || flows[key].isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
-        drop(key, reset: flows[key].isDraining)
+        drop(key, reset: flows[key].isDraining, flows[key].isDraining ? .timedOut(.device) : .idle)
       }
     }
   }
@@ -285,30 +306,19 @@ struct SiteLoop: ~Copyable {
   }
 
   mutating func refuse(_ key: SlotID, _ refusal: Refusal) {
-    refuse(flows[key].id, refusal)
-    drop(key, reset: false)
+    status.refusals["\(refusal.reason)", default: 0] += 1
+    report(.refused(refusal), key)
+    peer.session.refuse(flows[key].id, refusal, pool: &pool)
+    drop(key, reset: false, nil)
   }
 
   mutating func refuse(_ id: StreamID, _ refusal: Refusal) {
     status.refusals["\(refusal.reason)", default: 0] += 1
     if let request = peer.session.request(of: id) {
-      onFlow(
-        SiteSession.FlowReport(
-          agent: request.agent, transport: request.transport, port: request.port, refusal: refusal))
+      report(refusal, of: request, id)
     } else if let request = peer.session.listenRequest(of: id) {
       reportListener(key(of: request.control), refusal)
     }
     peer.session.refuse(id, refusal, pool: &pool)
   }
-
-  private mutating func publishStatus(_ publish: (SessionStatus) -> Void) {
-    guard now >= nextPublication else { return }
-    nextPublication = now + .milliseconds(200)
-    peer.session.describe(into: &status)
-    status.time = now
-    status.memoryInUse = pool.slabsInUse * pool.slabSize
-    publish(status)
-  }
-
-  private var nextPublication = Instant.zero
 }

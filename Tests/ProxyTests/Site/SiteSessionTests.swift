@@ -53,7 +53,7 @@ import Testing
     guard let far = try Socket.accept(from: listener) else { throw Late() }
     let (up, down) = (try SecretBytes(random: 32), try SecretBytes(random: 32))
     let site = try SiteSession(
-      socket: far, secrets: RecordSecrets(send: down, receive: up), surplus: [],
+      id: SessionID.random(), socket: far, secrets: RecordSecrets(send: down, receive: up), surplus: [],
       policy: SitePolicy(rules: [rule("a", server), rule("b", server)], granted: nil, expires: nil), onEnd: { _ in })
     let session = try Session(role: .link, secrets: RecordSecrets(send: up, receive: down), now: Clock.now)
     var link = LinkEnd(peer: BufferedSession(session), connection: SessionSocket(near))
