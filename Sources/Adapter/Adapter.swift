@@ -25,8 +25,17 @@ public final class Adapter: Sendable {
   ///   - onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
   ///   - onFlow: called on the adapter's thread for every flow that is opened or refused, and when it ends: it must not
   ///     block.
-  public init<Device: PacketDevice & ~Copyable & SendableMetatype>(
+  public convenience init<Device: PacketDevice & ~Copyable & SendableMetatype>(
     device: consuming Device, configuration: AdapterConfiguration = AdapterConfiguration(),
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in },
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
+  ) throws {
+    try self.init(
+      device: device, configuration: configuration, upkeep: nil, onFailure: onFailure, onFlow: onFlow)
+  }
+
+  init<Device: PacketDevice & ~Copyable & SendableMetatype>(
+    device: consuming Device, configuration: AdapterConfiguration, upkeep: DeviceUpkeep<Device>?,
     onFailure: @escaping @Sendable (TunError) -> Void = { _ in },
     onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
@@ -35,7 +44,7 @@ public final class Adapter: Sendable {
     var random = SystemRandomNumberGenerator()
     let loop = try AdapterLoop(
       device: device, configuration: configuration, mailbox: mailbox, secret: (random.next(), random.next()),
-      onFailure: onFailure, onFlow: onFlow)
+      upkeep: upkeep, onFailure: onFailure, onFlow: onFlow)
     let parcel = Parcel(loop)
     self.mailbox = mailbox
     self.final = final
@@ -121,9 +130,10 @@ public final class Adapter: Sendable {
     }
   }
 
-  /// The host's network has changed: finds out within seconds which sessions are still alive, and ends the others.
-  public func probe() {
-    mailbox.send(.probe)
+  /// The host's network has changed: finds out within seconds which sessions are still alive, and ends the others. A
+  /// device of the adapter's own is put right if somebody has changed it.
+  public func networkChanged() {
+    mailbox.send(.networkChanged)
   }
 
   /// Ends all sessions in order, closes the device and waits for the thread.

@@ -18,7 +18,7 @@ enum AdapterCommand: Sendable {
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
-  case probe
+  case networkChanged
   case stop
 }
 
@@ -36,7 +36,7 @@ extension AdapterCommand {
           lastRefusal: nil))
     case .agents(let done): done([])
     case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
-    case .detach, .localWritten, .localConsumed, .localReset, .probe, .stop: break
+    case .detach, .localWritten, .localConsumed, .localReset, .networkChanged, .stop: break
     }
   }
 }
@@ -70,8 +70,9 @@ extension AdapterLoop where Device: ~Copyable {
       case .localWritten(let stream, let id): core.pump(stream, id)
       case .localConsumed(let id, let count): core.consumedLocal(id, count, now: now)
       case .localReset(let id): core.resetLocal(id, now: now)
-      case .probe:
+      case .networkChanged:
         for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
+        repairDevice()
       case .stop: isStopping = true
       }
     }

@@ -16,20 +16,25 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var connections = SlotTable<SiteConnection>()
   private var transmit = Transmit()
   private var readLane = SlabLane()
-  private var deviceIsReadable = true
+  var deviceIsReadable = true
+  /// When a lost device is to be opened next; `nil` while there is one.
+  var nextOpening: Instant?
+  /// The last reason why the device couldn't be opened or repaired.
+  var complaint: TunError?
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
   private var relieved = false
   var isStopping = false
   private(set) var now: Instant
-  private let onFailure: @Sendable (TunError) -> Void
+  let onFailure: @Sendable (TunError) -> Void
   private let onFlow: @Sendable (FlowReport) -> Void
+  let upkeep: DeviceUpkeep<Device>?
 
-  private static var deviceToken: UInt64 { .max }
+  static var deviceToken: UInt64 { .max }
   private static var mailboxToken: UInt64 { .max - 1 }
 
   init(
     device: consuming Device, configuration: AdapterConfiguration, mailbox: Mailbox<AdapterCommand>,
-    secret: (UInt64, UInt64), onFailure: @escaping @Sendable (TunError) -> Void,
+    secret: (UInt64, UInt64), upkeep: DeviceUpkeep<Device>?, onFailure: @escaping @Sendable (TunError) -> Void,
     onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
@@ -41,13 +46,14 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     self.configuration = configuration
     self.mailbox = mailbox
     self.poller = poller
+    self.upkeep = upkeep
     self.onFailure = onFailure
     self.onFlow = onFlow
     now = Clock.now
     core = AdapterCore(configuration: configuration, secret: secret, now: now)
   }
 
-  /// Runs until `stop`, or until the device fails; gives the last figures.
+  /// Runs until `stop`, or until a device fails that can't be opened anew; gives the last figures.
   mutating func run() -> AdapterStatus {
     while !isStopping {
       writeDevice()
@@ -56,6 +62,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       tellReports()
       guard wait() else { break }
       core.handleTimeout(now: now)
+      reopen()
       relieved = core.relieveMemory(now: now)
       readSites()
       readDevice()
@@ -68,13 +75,14 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func wait() -> Bool {
     let isPressed = core.pool.isPressed
-    var hasWork = relieved || (deviceIsReadable && !isPressed)
+    var hasWork = relieved || (deviceIsReadable && nextOpening == nil && !isPressed)
     for id in core.siteList where !isPressed && connections[core.sites[id].connection].peer.isReadable {
       hasWork = true
     }
     let count: Int
+    let deadline = Instant.earliest(core.nextDeadline, nextOpening)
     do throws(SystemError) {
-      count = try poller.wait(timeout: hasWork ? .zero : core.nextDeadline.map { $0 - now })
+      count = try poller.wait(timeout: hasWork ? .zero : deadline.map { $0 - now })
     } catch {
       return false
     }
@@ -97,16 +105,14 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private mutating func readDevice() {
     var budget = configuration.packetBurst
     var bytes = configuration.byteBurst
-    while deviceIsReadable, budget > 0, bytes > 0, !core.pool.isPressed {
+    while deviceIsReadable, nextOpening == nil, budget > 0, bytes > 0, !core.pool.isPressed {
       budget -= 1
       guard let region = core.pool.reserve(PacketLimits.size, in: &readLane) else { return }
       let read: PacketRead
       do throws(TunError) {
         read = try device.read(into: region, pool: &core.pool)
       } catch {
-        onFailure(error)
-        isStopping = true
-        return
+        return lose(error)
       }
       switch read {
       case .wouldBlock: deviceIsReadable = false
@@ -125,10 +131,10 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private mutating func writeDevice() {
     while core.nextTransmit(into: &transmit, now: now) {
       do throws(TunError) {
-        _ = try device.write(transmit, pool: &core.pool)
+        // Without a device packets are lost, as on a wire, and those that matter are sent again.
+        if nextOpening == nil { _ = try device.write(transmit, pool: &core.pool) }
       } catch {
-        onFailure(error)
-        isStopping = true
+        lose(error)
       }
       transmit.clear(pool: &core.pool)
     }

@@ -43,7 +43,11 @@ actor LinkService {
   private var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   private var epochs = 0
+  /// How often GateManager could be reached anew.
+  private var gateConnections = 0
   private var totals = LinkStatus.Totals()
+  /// Adapters that nobody needs any more, and whose devices are still there.
+  private var endingAdapters = 0
   private var random = SystemRandomNumberGenerator()
 
   init(
@@ -104,12 +108,13 @@ actor LinkService {
 
   /// The host's links or addresses have changed: connections that died of it are found and made anew.
   func networkChanged() {
-    adapter?.probe()
-    gate?.probe()
+    adapter?.networkChanged()
+    gate?.networkChanged()
   }
 
   /// GateManager can be asked again: lost sites needn't wait any longer.
   private func gateConnected() {
+    gateConnections += 1
     for site in sites.values { site.pause?.cancel() }
   }
 
@@ -142,6 +147,8 @@ actor LinkService {
   private func open(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
     guard let site = sites[name], site.epoch == epoch else { throw CommandFailure(.no, "left by the user") }
     sites[name]?.attempts += 1
+    // One that is ending still has the addresses that the next one takes.
+    while self.adapter == nil, endingAdapters > 0 { try await Task.sleep(for: .milliseconds(20)) }
     let adapter = try self.adapter ?? startAdapter()
     let gate = try gateLink()
     let pins = PinBoard(directory: directory, gate: account.gate.key, site: name)
@@ -206,12 +213,16 @@ actor LinkService {
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
   private func recover(_ name: String, _ epoch: Int) async {
     var backoff = Backoff()
+    var seen = gateConnections
     while sites[name]?.epoch == epoch {
+      if seen != gateConnections {
+        backoff.reset()
+        seen = gateConnections
+      }
       let wait = backoff.next(using: &random)
       let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
       sites[name]?.pause = pause
       await pause.value
-      if pause.isCancelled { backoff.reset() }
       do {
         _ = try await attempt(name, epoch)
         return
@@ -253,9 +264,15 @@ actor LinkService {
     let (log, flowLog, durations) = (log, flowLog, durations)
     let made = try Adapter(
       tun: deviceName, configuration: configuration,
-      onFailure: { error in
-        log.error("the device failed", metadata: ["reason": "\(error)"])
-        Task { await self.adapterFailed() }
+      onDevice: { event in
+        switch event {
+        case .lost(let error): log.error("the device is lost, and made anew", metadata: ["reason": "\(error)"])
+        case .restored(let name): log.notice("the device is back", metadata: ["device": "\(name)"])
+        case .repaired(let repairs):
+          let text = repairs.map(\.description).joined(separator: ", ")
+          log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
+        case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
+        }
       },
       onFlow: { flow in
         durations.record(flow)
@@ -263,10 +280,6 @@ actor LinkService {
       })
     adapter = made
     return made
-  }
-
-  private func adapterFailed() {
-    adapter = nil
   }
 
   /// A LinkManager that serves nobody holds no connection and no device.
@@ -277,18 +290,22 @@ actor LinkService {
     gate = nil
     adapter = nil
     guard idleGate != nil || idleAdapter != nil else { return }
+    if idleAdapter != nil { endingAdapters += 1 }
     // Stopping waits for threads, which no task may do.
-    _ = try? Thread(name: "rest") {
+    let thread = try? Thread(name: "rest") {
       // What was queued to say goodbye leaves first.
       Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
       if let idleAdapter { Task { await self.fold(idleAdapter) } }
     }
+    // Then they end by themselves, a little later.
+    if thread == nil, idleAdapter != nil { endingAdapters -= 1 }
   }
 
   /// What an adapter has come to stays counted when it is gone.
   private func fold(_ stopped: Adapter) async {
+    endingAdapters -= 1
     let last = await stopped.status
     totals.flowsOpened += last.totals.flowsOpened
     totals.bytesIn += last.totals.bytesIn

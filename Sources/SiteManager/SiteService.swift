@@ -91,7 +91,7 @@ final class SiteService: Sendable {
   func networkChanged() {
     let sessions = state.withLock { $0.meetings.values.map(\.session) }
     for session in sessions { session.probe() }
-    client.withLock { $0 }?.probe()
+    client.withLock { $0 }?.networkChanged()
   }
 
   // MARK: GateManager

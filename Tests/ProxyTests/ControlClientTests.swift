@@ -181,7 +181,7 @@ import Testing
     client.stop()
   }
 
-  @Test func aProbeEndsTheWaitForTheNextAttempt() throws {
+  @Test func aChangeOfTheNetworkEndsTheWaitForTheNextAttempt() throws {
     let server = try LocalServer { _ in }
     let nobody = server.address
     _ = try Outbound.connect(to: nobody, until: soon)
@@ -192,13 +192,16 @@ import Testing
     let client = try ControlClient(
       to: GateServer(nobody, pin: .key(site.keyHash)), credentials: site.credentials, hello: hello, timing: timing
     ) { events.append($0) }
-    for _ in 0..<3 {
+    for attempt in 1...3 {
       guard case .disconnected(.dial(.refused), let wait) = try events.next() else {
         Issue.record("another reason")
         return
       }
       #expect(wait == .seconds(600))
       client.probe()
+      usleep(100_000)
+      #expect(events.count == attempt)
+      client.networkChanged()
     }
     client.stop()
   }

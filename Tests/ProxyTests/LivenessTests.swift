@@ -60,6 +60,6 @@ import Testing
     #expect(answered.check(now: awake + .seconds(1)) == .wait)
     // Who hasn't is given up soon, and the silence is told as it was.
     let seen = look(&liveness, until: awake + .seconds(60))
-    #expect(seen.last?.1 == .dead(.seconds(63)))
+    #expect(seen.last?.1 == .dead(.seconds(66)))
   }
 }

@@ -37,13 +37,58 @@ fetch() {
   at pc curl --silent --show-error --max-time 20 --noproxy '*' "${@:3}" "$(url "$1" "${2-}")"
 }
 
+# sever PART, mend PART: from now on nothing passes between the part and the public network, and nobody is told: no
+# reset, no ICMP error, no loss of carrier.
+sever() { bridge -n "$prefix-relay" link set dev "$1" state disabled; }
+mend() { bridge -n "$prefix-relay" link set dev "$1" state forwarding; }
+
+# sever_lan LETTER, mend_lan LETTER: the same between a SiteManager and its devices.
+sever_lan() {
+  at "device-$1" nft 'add table netdev severed; add chain netdev severed in { type filter hook ingress device lan priority 0; policy drop; }' &&
+    at "site-$1" nft 'add table netdev severed; add chain netdev severed in { type filter hook ingress device lan priority 0; policy drop; }'
+}
+mend_lan() { at "device-$1" nft delete table netdev severed && at "site-$1" nft delete table netdev severed; }
+
+# clock: milliseconds, to measure with.
+clock() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# time_until SECONDS COMMAND...: repeats the command until it succeeds; says how many milliseconds that took.
+time_until() {
+  local start
+  start=$(clock)
+  eventually "$@" >/dev/null || return 1
+  echo $(($(clock) - start))
+}
+
+# gone COMMAND...: succeeds once the command fails.
+gone() { ! "$@"; }
+
+# logged LOG PATTERN [COUNT]: whether the log has that many lines, or one, with the pattern.
+logged() { [ "$(grep -c -e "$2" "$state/log/$1")" -ge "${3-1}" ]; }
+
+# count_logged LOG PATTERN
+count_logged() { grep -c -e "$2" "$state/log/$1"; }
+
+# opens ADDRESS PORT: whether a connection comes about within two seconds.
+opens() { probe "$1" "$2" 2; }
+
+# cpu PART PROGRAM: milliseconds of processor time that it has used so far.
+cpu() {
+  local fields
+  read -r -a fields <<<"$(cut -d ')' -f 2- "/proc/$(host_pid "$1" "$2")/stat")"
+  echo $(((fields[11] + fields[12]) * 1000 / $(getconf CLK_TCK)))
+}
+
 case ${1-} in
   run) eval "$2" ;;
   guard)
     trap '' INT TERM HUP
     cat >/dev/null
     topology_down "$prefix"
-    rm -rf "$state"
+    while read -r _ mounted _; do
+      [ "${mounted#"$state"/}" = "$mounted" ] || umount "$mounted"
+    done </proc/mounts
+    rm -rf "$state" "/etc/netns/$prefix-"*
     ;;
   *)
     echo "usage: $0 run SCRIPT | guard" >&2

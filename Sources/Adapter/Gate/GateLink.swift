@@ -109,9 +109,14 @@ public final class GateLink: Sendable {
     client.leave(id, reason: reason)
   }
 
-  /// There is reason to doubt the connection, or to hope for one: see `ControlClient.probe`.
+  /// A session was lost, and the connection may be: see `ControlClient.probe`.
   public func probe() {
     client.probe()
+  }
+
+  /// The host's network has changed: see `ControlClient.networkChanged`.
+  public func networkChanged() {
+    client.networkChanged()
   }
 
   /// Ends the connection.

@@ -79,11 +79,16 @@ public final class ControlClient: Sendable {
     shared.leave(ControlMessage.Ending(id: session, reason: reason), now: Clock.now)
   }
 
-  /// There is reason to doubt the connection, or to hope for one: the host's network has changed, or a session fell
-  /// silent. Finds out within seconds whether the connection is alive; without one, the next attempt follows at once.
+  /// There is reason to doubt the connection, since a session was lost: finds out within seconds whether it is alive.
   /// From any thread.
   public func probe() {
-    shared.requestProbe()
+    shared.request(.probe)
+  }
+
+  /// The host's network has changed: as `probe`, and where there is no connection, the next attempt follows at once.
+  /// From any thread.
+  public func networkChanged() {
+    shared.request(.networkChanged)
   }
 
   /// Ends the connection and waits for the thread; no event comes afterwards. Not from the handler.
@@ -129,7 +134,7 @@ final class ControlOutbox: Sendable {
   let cancellation: Cancellation
   let wakeup: Wakeup
   private let departures = Mutex<[Departure]>([])
-  private let probeIsWanted = Atomic(false)
+  private let wish = Mutex<Wish?>(nil)
   private let queue = Mutex(Queue())
 
   init() throws(SystemError) {
@@ -175,13 +180,15 @@ final class ControlOutbox: Sendable {
     for departure in recent { try? append(ControlEnvelope(.cancel(departure.ending))) }
   }
 
-  func requestProbe() {
-    probeIsWanted.store(true, ordering: .releasing)
+  enum Wish { case probe, networkChanged }
+
+  func request(_ wanted: Wish) {
+    wish.withLock { if $0 != .networkChanged { $0 = wanted } }
     wakeup.signal()
   }
 
-  /// Whether a probe was asked for since the last call.
-  func takeProbe() -> Bool { probeIsWanted.exchange(false, ordering: .acquiring) }
+  /// What was asked for since the last call.
+  func takeWish() -> Wish? { wish.withLock { $0.take() } }
 
   /// All that waits.
   func take() -> [UInt8] {

@@ -47,13 +47,13 @@ struct ControlLoop: ~Copyable {
       handler(.disconnected(failure, retryIn: wait))
       switch sleep(wait) {
       case .over: break
-      case .probe: backoff.reset()
+      case .networkChanged: backoff.reset()
       case .cancelled: return
       }
     }
   }
 
-  private enum Waking { case over, probe, cancelled }
+  private enum Waking { case over, networkChanged, cancelled }
 
   private mutating func retryInterval(after failure: GateError) -> Interval {
     let wait = backoff.next(using: &random)
@@ -70,7 +70,8 @@ struct ControlLoop: ~Copyable {
       } catch {
         return error == .timedOut ? .over : .cancelled
       }
-      if shared.takeProbe() { return .probe }
+      // A session that was lost is no reason: all sites of a GateManager that ended would come back at once.
+      if shared.takeWish() == .networkChanged { return .networkChanged }
     }
   }
 
@@ -83,7 +84,7 @@ struct ControlLoop: ~Copyable {
     let welcome = try reader.greet(over: &stream, as: hello, until: deadline, cancel: cancel)
     shared.setOpen(true)
     // What was asked for before is answered by the connection's being there.
-    _ = shared.takeProbe()
+    _ = shared.takeWish()
     let now = Clock.now
     shared.repeatDepartures(now: now)
     connected = now
@@ -110,7 +111,7 @@ struct ControlLoop: ~Copyable {
       let now = Clock.now
       // Cleared first: what is asked for from here on wakes the next wait.
       shared.wakeup.clear()
-      if shared.takeProbe() {
+      if shared.takeWish() != nil {
         liveness.probe(now: now)
         output += try ControlEnvelope(.ping(liveness.ping(now: now))).bytes()
       }

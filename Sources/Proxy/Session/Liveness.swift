@@ -30,7 +30,7 @@ struct Liveness {
   /// Time that a peer has to answer when there is reason to doubt that the way still exists.
   static let probeInterval = Interval.seconds(3)
   /// A look that comes so much too late tells that this host was stopped or asleep, and not the peer.
-  static let absence = Interval.seconds(2)
+  static let absence = Interval.seconds(5)
 
   /// The way may have changed: an answer is wanted soon.
   mutating func probe(now: Instant) {
@@ -63,9 +63,9 @@ struct Liveness {
 
   mutating func check(now: Instant) -> Verdict {
     if now - nextDeadline >= Self.absence {
-      // What the peer has said meanwhile may wait unread: it gets the time of a probe.
+      // What the peer has said meanwhile may wait unread. If this host is merely overloaded, so may be the peer's.
       silentSince = now
-      probeDeadline = now + Self.probeInterval
+      probeDeadline = now + Self.probeInterval * 2
       return .ping
     }
     if let probeDeadline, now >= probeDeadline { return .dead(now - lastReceived) }
