@@ -10,6 +10,9 @@ public struct SiteLimits: Sendable {
   public var echoIdle = Interval.seconds(30)
   /// Time that a device has to take the last payload of a finished stream.
   public var drainTimeout = Interval.seconds(60)
+  /// Silence of a device, though it was asked, after which it is taken for gone. A switch that restarts or a ring that
+  /// closes anew takes up to 50 s (IEEE 802.1D), which connections survive on site and so survive here.
+  public var deviceSilence = Interval.seconds(60)
   /// Dials under way at once: a scan through the tunnel must not use up the site's ports.
   public var dialling = 128
   /// Bytes of a device read at once.
