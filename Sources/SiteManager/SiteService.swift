@@ -21,6 +21,8 @@ final class SiteService: Sendable {
     var agents: [AgentConfiguration]
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
+    /// Sessions that arrive and are still wanted. One that ends or is revoked before it is among `meetings` leaves here.
+    var expected: Set<SessionID> = []
     var connectedSince: Int64?
     var reconnects = 0
     var lastProblem: String?
@@ -110,14 +112,21 @@ final class SiteService: Sendable {
     switch envelope.message {
     case .dial(let dial): arrive(dial)
     case .revoke(let ending):
-      guard let meeting = state.withLock({ $0.meetings[ending.id] }) else { return }
+      guard let session = release(ending.id) else { return }
       log.info("session revoked", metadata: ["session": "\(ending.id)", "reason": "\(ending.reason)"])
-      meeting.session.end(ending.reason)
-    case .sessionEnded(let ending):
-      state.withLock({ $0.meetings[ending.id] })?.session.end(ending.reason)
+      session.end(ending.reason)
+    case .sessionEnded(let ending): release(ending.id)?.end(ending.reason)
     case .failure(let failure):
       log.warning("GateManager refused", metadata: ["code": "\(failure.code)", "reason": "\(failure.message)"])
     default: break
+    }
+  }
+
+  /// A session that isn't wanted any more, unless it is still arriving: then it ends once it is there.
+  private func release(_ id: SessionID) -> SiteSession? {
+    state.withLock { state in
+      state.expected.remove(id)
+      return state.meetings[id]?.session
     }
   }
 
@@ -138,6 +147,7 @@ final class SiteService: Sendable {
         return true
       }
       state.arriving += 1
+      state.expected.insert(dial.id)
       return false
     }
     guard !isFull else {
@@ -147,11 +157,19 @@ final class SiteService: Sendable {
     do throws(SystemError) {
       _ = try Thread(name: "meet") {
         self.meet(dial)
-        self.state.withLock { $0.arriving -= 1 }
+        self.arrived(dial.id)
       }
     } catch {
-      state.withLock { $0.arriving -= 1 }
+      arrived(dial.id)
       refuse(dial.id, "\(error)")
+    }
+  }
+
+  /// However it went.
+  private func arrived(_ id: SessionID) {
+    state.withLock { state in
+      state.arriving -= 1
+      state.expected.remove(id)
     }
   }
 
@@ -178,7 +196,14 @@ final class SiteService: Sendable {
           }
         },
         onEnd: { end in self.ended(id, end, flowLog) })
-      state.withLock { $0.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds) }
+      let meeting = Meeting(session: session, grant: grant, since: Clock.unixSeconds)
+      let isExpected = state.withLock { state in
+        guard state.expected.remove(id) != nil else { return false }
+        state.meetings[id] = meeting
+        return true
+      }
+      // Ended already, by itself or by GateManager, and nobody would take it off the list again.
+      guard isExpected else { return session.end("it was ended while it began") }
       log.info(
         "session open",
         metadata: ["user": "\(grant.user)", "pc": "\(grant.pc)", "reason": "\(grant.reason ?? "")"])
@@ -193,7 +218,10 @@ final class SiteService: Sendable {
   }
 
   private func ended(_ id: SessionID, _ end: SessionEnd, _ log: Logger) {
-    let meeting = state.withLock { $0.meetings.removeValue(forKey: id) }
+    let meeting = state.withLock { state in
+      state.expected.remove(id)
+      return state.meetings.removeValue(forKey: id)
+    }
     log.info(
       "session ended", metadata: ["reason": "\(end)", "user": "\(meeting?.grant.user ?? "")"])
     refuse(id, "\(end)")
