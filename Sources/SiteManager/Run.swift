@@ -43,6 +43,7 @@ struct Run: ParsableCommand {
       credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
     let service = SiteService(
       name: binding.name, identity: identity, agents: try Self.load(agents), log: log)
+    state.tidy()
     let signals = try ShutdownSignals()
     let file = agents
     let management = try ManagementSocket(directory: directory, program: "sitemanager") { request in

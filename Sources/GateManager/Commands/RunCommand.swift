@@ -39,6 +39,7 @@ struct RunCommand: ParsableCommand {
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
       raiseDescriptorLimit()
+      location.gate.tidy()
       let service = try start(endpoint, logger)
       let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in
         guard request.command == "status" else {
