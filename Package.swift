@@ -40,6 +40,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -62,9 +63,10 @@ let package = Package(
     .target(
       name: "Service",
       dependencies: [
-        "Proxy", "Control", "Crypto", "Kernel", "Primitives",
+        "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: settings),
@@ -83,9 +85,16 @@ let package = Package(
     tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
     tests(
       "ServiceTests",
-      ["Service", "Control", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log")]),
+      [
+        "Service", "Proxy", "Framing", "Control", "Kernel", "Primitives",
+        .product(name: "Logging", package: "swift-log"), .product(name: "CoreMetrics", package: "swift-metrics"),
+      ]),
     tests(
-      "HostTests", ["SiteManager", "LinkManager", "Service", "Proxy", "Control", "Crypto", "Kernel", "Primitives"]),
+      "HostTests",
+      [
+        "SiteManager", "LinkManager", "Service", "Adapter", "Proxy", "Framing", "Control", "Crypto", "Kernel",
+        "Primitives",
+      ]),
     tests(
       "GateManagerTests",
       [
@@ -96,6 +105,9 @@ let package = Package(
     .executableTarget(
       name: "SessionProbe", dependencies: ["Adapter", "Control", "Crypto", "Framing", "Proxy"],
       path: "Tests/SessionProbe", swiftSettings: settings),
+    .executableTarget(
+      name: "Fleet", dependencies: ["Adapter", "Control", "Crypto", "Kernel", "Primitives", "Proxy"],
+      path: "Tests/Fleet", swiftSettings: settings),
     .executableTarget(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],

@@ -2,6 +2,8 @@
 # The three hosts as separate processes, set up as a user would: keys, an account, two enrolled sites, a login.
 
 gate=203.0.113.1:443
+# What all services are started with besides.
+run_options=()
 
 # briefly PART COMMAND...: a command that has a minute.
 briefly() { at "$1" timeout --foreground 60 "${@:2}"; }
@@ -17,7 +19,7 @@ start_gate() {
   briefly relay "$bin/gatemanager" init --directory "$directory" --name gm.example >"$state/log/gm-init" 2>&1 &&
     briefly relay "$bin/gatemanager" user add technician --directory "$directory" \
       --password-file "$state/password" >"$state/log/gm-user" 2>&1 || return 1
-  start gatemanager relay "$bin/gatemanager" run --directory "$directory" --listen "$gate"
+  start gatemanager relay "$bin/gatemanager" run --directory "$directory" --listen "$gate" "${run_options[@]}"
   eventually 15 at relay "$python" "$programs/probe.py" "${gate%:*}" "${gate##*:}"
 }
 
@@ -30,13 +32,14 @@ start_site() {
   briefly "$name" "$bin/sitemanager" check --agents "$state/$name.yaml" >"$state/log/$name-check" 2>&1 &&
     briefly "$name" "$bin/sitemanager" enroll --directory "$directory" --gate "$gate" --name "$name" --code "$code" \
       >"$state/log/$name-enroll" 2>&1 || return 1
-  start "$name" "$name" "$bin/sitemanager" run --directory "$directory" --agents "$state/$name.yaml"
+  start "$name" "$name" "$bin/sitemanager" run --directory "$directory" --agents "$state/$name.yaml" \
+    "${run_options[@]}"
 }
 
 start_link() {
   briefly pc "$bin/linkmanager" login --directory "$state/linkmanager" --gate "$gate" --user technician \
     --password-file "$state/password" --yes >"$state/log/lm-login" 2>&1 || return 1
-  start linkmanager pc "$bin/linkmanager" run --directory "$state/linkmanager"
+  start linkmanager pc "$bin/linkmanager" run --directory "$state/linkmanager" "${run_options[@]}"
   eventually 15 lm status
 }
 

@@ -4,6 +4,7 @@ import Packet
 import Primitives
 import Proxy
 import Stack
+import Synchronization
 import Tun
 
 /// LinkManager as a library: makes the agents of connected sites reachable from this host, and nothing else.
@@ -14,27 +15,35 @@ import Tun
 public final class Adapter: Sendable {
   private let mailbox: Mailbox<AdapterCommand>
   private let thread: Thread
+  private let final: FinalStatus
   public let configuration: AdapterConfiguration
 
   /// Starts an adapter on a packet device: a TUN device of our own making, one adopted from a descriptor, or packets
   /// in memory.
   ///
-  /// - Parameter onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
+  /// - Parameters:
+  ///   - onFailure: called once if the device fails, on the adapter's thread; the adapter has then stopped.
+  ///   - onFlow: called on the adapter's thread for every flow that is opened or refused, and when it ends: it must not
+  ///     block.
   public init<Device: PacketDevice & ~Copyable & SendableMetatype>(
     device: consuming Device, configuration: AdapterConfiguration = AdapterConfiguration(),
-    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in },
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
     let mailbox = try Mailbox<AdapterCommand>()
+    let final = FinalStatus()
     var random = SystemRandomNumberGenerator()
     let loop = try AdapterLoop(
       device: device, configuration: configuration, mailbox: mailbox, secret: (random.next(), random.next()),
-      onFailure: onFailure)
+      onFailure: onFailure, onFlow: onFlow)
     let parcel = Parcel(loop)
     self.mailbox = mailbox
+    self.final = final
     self.configuration = configuration
     thread = try Thread(name: "adapter") {
       guard var loop = parcel.open() else { return }
-      loop.run()
+      let last = loop.run()
+      final.status.withLock { $0 = last }
     }
   }
 
@@ -95,9 +104,18 @@ public final class Adapter: Sendable {
     }
   }
 
+  /// The open flows, `limit` of them at most, in no particular order.
+  public func flows(limit: Int) async -> [FlowStatus] {
+    await withCheckedContinuation { continuation in
+      mailbox.order(.flows(limit: limit) { continuation.resume(returning: $0) })
+    }
+  }
+
+  /// Of an adapter that has stopped: the last.
   public var status: AdapterStatus {
     get async {
-      await withCheckedContinuation { continuation in
+      if let last = final.status.withLock({ $0 }) { return last }
+      return await withCheckedContinuation { continuation in
         mailbox.order(.status { continuation.resume(returning: $0) })
       }
     }
@@ -117,6 +135,11 @@ public final class Adapter: Sendable {
   deinit {
     mailbox.send(.stop)
   }
+}
+
+/// What a loop leaves when it has stopped.
+private final class FinalStatus: Sendable {
+  let status = Mutex<AdapterStatus?>(nil)
 }
 
 /// What keeps an adapter from doing what it was asked.

@@ -11,6 +11,7 @@ enum AdapterCommand: Sendable {
     Parcel<EstablishedSession>, onEnd: @Sendable (SessionEnd) -> Void, done: @Sendable (AttachOutcome) -> Void)
   case detach(site: String, reason: String)
   case status(@Sendable (AdapterStatus) -> Void)
+  case flows(limit: Int, @Sendable ([FlowStatus]) -> Void)
   case explain(TransportProtocol, Endpoint, @Sendable (Explanation) -> Void)
   case agents(@Sendable ([AgentAlias]) -> Void)
   case openLocal(LocalStreamCore, site: String, agent: String, port: UInt16)
@@ -27,6 +28,7 @@ extension AdapterCommand {
     switch self {
     case .attach(_, onEnd: _, let done): done(.failed(.session("the adapter has stopped")))
     case .status(let done): done(AdapterStatus())
+    case .flows(limit: _, let done): done([])
     case .explain(let transport, let destination, let done):
       done(
         Explanation(
@@ -59,97 +61,58 @@ extension AdapterLoop where Device: ~Copyable {
       case .attach(let parcel, let onEnd, let done):
         guard let session = parcel.open() else { continue }
         done(attach(session, onEnd))
-      case .detach(let site, let reason):
-        if let id = siteIDs[site] { leaveSite(id, reason) }
+      case .detach(let site, let reason): core.leaveSite(named: site, reason, now: now)
       case .status(let done): done(status)
-      case .explain(let transport, let destination, let done): done(explain(transport, destination))
-      case .agents(let done): done(table.all)
-      case .openLocal(let core, let site, let agent, let port): openLocal(core, site, agent, port)
-      case .localWritten(let core, let id):
-        if bindings.contains(id) { pump(core, id) }
-      case .localConsumed(let id, let count):
-        guard bindings.contains(id) else { continue }
-        let binding = bindings[id]
-        sites[binding.site].peer.session.consumed(binding.stream, count, now: now)
-      case .localReset(let id):
-        guard bindings.contains(id) else { continue }
-        let binding = bindings[id]
-        sites[binding.site].peer.session.reset(binding.stream, .reset, pool: &pool)
-        unbind(id)
+      case .flows(let limit, let done): done(core.describeFlows(limit: limit, now: now))
+      case .explain(let transport, let destination, let done): done(core.explain(transport, destination))
+      case .agents(let done): done(core.table.all)
+      case .openLocal(let stream, let site, let agent, let port): core.openLocal(stream, site, agent, port, now: now)
+      case .localWritten(let stream, let id): core.pump(stream, id)
+      case .localConsumed(let id, let count): core.consumedLocal(id, count, now: now)
+      case .localReset(let id): core.resetLocal(id, now: now)
       case .probe:
-        for id in siteList { sites[id].peer.session.probe(now: now) }
+        for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
       case .stop: isStopping = true
       }
     }
   }
 
+  var status: AdapterStatus {
+    var status = core.status
+    status.device = device.counters
+    for index in status.sites.indices {
+      guard let id = core.siteIDs[status.sites[index].name] else { continue }
+      status.sites[index].session.queues.kernel = connections[core.sites[id].connection].peer.unacknowledgedBytes
+    }
+    return status
+  }
+
   private mutating func attach(
     _ established: consuming EstablishedSession, _ onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) -> AttachOutcome {
-    guard sites.count < configuration.sessions else { return .failed(.tooManySites(configuration.sessions)) }
+    guard core.hasRoom else { return .failed(.tooManySites(configuration.sessions)) }
     let name = established.site
+    let session = established.id
     let agents = established.agents
-    // A site's new session replaces its old one.
-    if let old = siteIDs[name] { endSite(old, .local("a new session replaces this one")) }
+    let secrets = established.secrets
+    let surplus = established.surplus
     do {
-      let site = try makeSite(established, onEnd)
-      let fd = site.peer.socket.rawValue
-      let id = sites.insert(site)
-      siteList = sites.ids
-      siteIDs[name] = id
-      try poller.add(fd, token: id.token, for: [.readable, .writable, .peerClosed, .edge])
-      table.add(site: name, agents: agents)
-      return .attached(table.all.filter { $0.site == name })
+      let connection = SiteConnection(peer: SessionSocket(try established.prepareSocket()), onEnd: onEnd)
+      let fd = connection.peer.socket.rawValue
+      let id = connections.insert(connection)
+      do {
+        try poller.add(fd, token: id.token, for: [.readable, .writable, .peerClosed, .edge])
+        _ = try core.attach(
+          site: name, session: session, agents: agents, secrets: secrets, surplus: surplus, connection: id, now: now)
+      } catch {
+        _ = connections.remove(id)
+        throw error
+      }
+      return .attached(core.table.all.filter { $0.site == name })
+    } catch let error as AdapterError {
+      return .failed(error)
     } catch {
       return .failed(.session("\(error)"))
-    }
-  }
-
-  private mutating func makeSite(
-    _ established: consuming EstablishedSession, _ onEnd: @escaping @Sendable (SessionEnd) -> Void
-  ) throws -> AttachedSite {
-    let session = try Session(role: .link, secrets: established.secrets, limits: configuration.session, now: now)
-    let name = established.site
-    let surplus = established.surplus
-    var peer = SessionSocket(session: session, socket: try established.prepareSocket())
-    try peer.receive(surplus: surplus, pool: &pool, now: now)
-    return AttachedSite(name: name, peer: peer, since: now, onEnd: onEnd)
-  }
-
-  // MARK: Local streams
-
-  private mutating func openLocal(_ core: LocalStreamCore, _ site: String, _ agent: String, _ port: UInt16) {
-    guard let alias = table.all.first(where: { $0.site == site && $0.agent.name == agent }),
-      let address = (alias.v4 ?? alias.v6)?.address
-    else {
-      core.fail(.unknownAgent("\(site)/\(agent)"))
-      return
-    }
-    let destination = Endpoint(address, port)
-    switch table.verdict(.tcp, destination) {
-    case .denied(let denial): core.fail(.denied(denial))
-    case .permitted(let alias, let offset):
-      do throws(Refusal) {
-        _ = try open(.local(core), alias, .tcp, destination, offset)
-      } catch {
-        core.fail(.refused(error))
-      }
-    }
-  }
-
-  /// Moves what a local stream's user has written into its stream, as far as the credit goes.
-  mutating func pump(_ core: LocalStreamCore, _ id: SlotID) {
-    let binding = bindings[id]
-    while true {
-      let credit = min(sites[binding.site].peer.session.sendCredit(binding.stream), 64 * 1024)
-      guard credit > 0 else { return }
-      let (bytes, isFinished) = core.takeOutbound(credit)
-      if !bytes.isEmpty {
-        guard let slice = pool.copy(bytes.span, in: &readLane) else { return }
-        try? sites[binding.site].peer.session.send(binding.stream, slice, pool: &pool)
-      }
-      if isFinished { sites[binding.site].peer.session.finish(binding.stream) }
-      if bytes.isEmpty || isFinished { return }
     }
   }
 }

@@ -1,5 +1,6 @@
 import Kernel
 import Primitives
+import Proxy
 import Tun
 
 extension Adapter {
@@ -7,17 +8,20 @@ extension Adapter {
   ///
   /// The device and its routes vanish with the adapter, however its process ends. Connections of this host to aliases
   /// that were open over an earlier device, whose process was killed, are ended. Needs CAP_NET_ADMIN.
-  /// - Parameter tun: the device's name; `%d` in it becomes the first free number.
+  /// - Parameters:
+  ///   - tun: the device's name; `%d` in it becomes the first free number.
+  ///   - onFailure, onFlow: as with any device.
   public convenience init(
     tun name: String, configuration: AdapterConfiguration = AdapterConfiguration(),
-    onFailure: @escaping @Sendable (TunError) -> Void = { _ in }
+    onFailure: @escaping @Sendable (TunError) -> Void = { _ in },
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
     try configuration.aliases.checkAgainstHost()
     // What an adapter that was killed has left: nobody else can have a connection to these addresses.
     _ = try? StrandedConnections.end(to: [configuration.aliases.v4, configuration.aliases.v6])
     let device = try TunDevice(opening: TunConfiguration(name: name))
     try device.prepare(configuration)
-    try self.init(device: device, configuration: configuration, onFailure: onFailure)
+    try self.init(device: device, configuration: configuration, onFailure: onFailure, onFlow: onFlow)
   }
 }
 

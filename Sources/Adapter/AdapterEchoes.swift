@@ -3,23 +3,23 @@ import Packet
 import Primitives
 import Proxy
 import Stack
-import Tun
 
 /// Pings: one flow for each application that pings an alias.
-extension AdapterLoop where Device: ~Copyable {
-  mutating func forward(_ echo: Echo, _ payload: Slice) {
+extension AdapterCore {
+  mutating func forward(_ echo: Echo, _ payload: Slice, now: Instant) {
     let key = EchoKey(echo)
     let destination = Endpoint(echo.destination, 0)
     if bindingOfEcho[key] == nil {
       switch table.verdict(.icmp, destination) {
       case .denied(let denial):
-        refusals.add(.icmp, destination, label: denial.label, reason: denial.description, now: now)
+        refusals.add(.icmp, destination, label: denial.label, reason: denial.description, connection: nil, now: now)
+        reportDenial(denial.description, .icmp, from: Endpoint(echo.source, 0), to: destination)
         stack.sendUnreachable(echo, .adminProhibited, now: now)
         pool.release(payload)
         return
       case .permitted(let alias, let offset):
         guard bindingOfEcho.count < configuration.echoFlows,
-          let id = try? open(.echo(key), alias, .icmp, destination, offset)
+          let id = try? open(.echo(key), alias, .icmp, from: Endpoint(echo.source, 0), destination, offset, now: now)
         else {
           pool.release(payload)
           return
@@ -38,7 +38,7 @@ extension AdapterLoop where Device: ~Copyable {
     sites[binding.site].peer.session.sendDatagram(binding.stream, message, pool: &pool)
   }
 
-  mutating func answerEcho(_ message: Slice, _ id: SlotID?) {
+  mutating func answerEcho(_ message: Slice, _ id: SlotID?, now: Instant) {
     guard let id, case .echo(let key) = bindings[id].end else {
       pool.release(message)
       return
@@ -56,11 +56,11 @@ extension AdapterLoop where Device: ~Copyable {
     stack.sendEchoReply(echo, message.dropping(4), pool: &pool, now: now)
   }
 
-  mutating func sweepEchoes() {
+  mutating func sweepEchoes(now: Instant) {
     for (_, id) in bindingOfEcho where bindings[id].deadline.map({ now >= $0 }) ?? false {
       let binding = bindings[id]
       sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
-      unbind(id)
+      unbind(id, .idle, now: now)
     }
   }
 }

@@ -1,16 +1,14 @@
 import Framing
-import Kernel
 import Packet
 import Primitives
 import Proxy
 import Stack
-import Tun
 
 /// Between the stack and the sessions: the filter's decision once a flow, then bytes without a search.
-extension AdapterLoop where Device: ~Copyable {
+extension AdapterCore {
   // MARK: From applications
 
-  mutating func takeStackEvents() {
+  mutating func takeStackEvents(now: Instant) {
     while let event = stack.nextEvent() {
       switch event {
       case .received(let flow, let slice):
@@ -18,7 +16,7 @@ extension AdapterLoop where Device: ~Copyable {
           pool.release(slice)
           continue
         }
-        send(slice, from: id)
+        send(slice, from: id, now: now)
       case .datagram(let flow, let slice):
         guard let id = bindingOfFlow[flow] else {
           pool.release(slice)
@@ -30,8 +28,8 @@ extension AdapterLoop where Device: ~Copyable {
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
         sites[binding.site].peer.session.consumed(binding.stream, count, now: now)
-      case .openRequested(let flow, let tuple): openFlow(flow, tuple, .tcp)
-      case .datagramFlowRequested(let flow, let tuple): openFlow(flow, tuple, .udp)
+      case .openRequested(let flow, let tuple): openFlow(flow, tuple, .tcp, now: now)
+      case .datagramFlowRequested(let flow, let tuple): openFlow(flow, tuple, .udp, now: now)
       case .finished(let flow):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
@@ -39,48 +37,51 @@ extension AdapterLoop where Device: ~Copyable {
       case .reset(let flow, let cause):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
-        sites[binding.site].peer.session.reset(
-          binding.stream, cause == .timedOut ? .timedOut : .reset, pool: &pool)
-        unbind(id)
+        let isTimeout = cause == .timedOut
+        sites[binding.site].peer.session.reset(binding.stream, isTimeout ? .timedOut : .reset, pool: &pool)
+        unbind(id, isTimeout ? .timedOut(.application) : .reset(.application), now: now)
       case .closed(let flow):
-        if let id = bindingOfFlow[flow] { unbind(id) }
+        if let id = bindingOfFlow[flow] { unbind(id, .finished, now: now) }
       case .datagramFlowExpired(let flow), .datagramRejected(let flow):
         guard let id = bindingOfFlow[flow], event == .datagramFlowExpired(flow) else { continue }
         let binding = bindings[id]
         sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
-        unbind(id)
-      case .echoRequested(let echo, let slice): forward(echo, slice)
+        unbind(id, .idle, now: now)
+      case .echoRequested(let echo, let slice): forward(echo, slice, now: now)
       case .established: break
       }
     }
   }
 
-  private mutating func send(_ slice: Slice, from id: SlotID) {
+  private mutating func send(_ slice: Slice, from id: SlotID, now: Instant) {
     let binding = bindings[id]
     do throws(SessionError) {
       try sites[binding.site].peer.session.send(binding.stream, slice, pool: &pool)
     } catch {
       // The stack advertises no more than the credit: an application can't get here.
       sites[binding.site].peer.session.reset(binding.stream, .internalError, pool: &pool)
-      cut(id)
+      cut(id, .reset, .failed(.link), now: now)
     }
   }
 
-  private mutating func openFlow(_ flow: FlowID, _ tuple: FiveTuple, _ transport: TransportProtocol) {
+  private mutating func openFlow(_ flow: FlowID, _ tuple: FiveTuple, _ transport: TransportProtocol, now: Instant) {
     switch table.verdict(transport, tuple.destination) {
     case .denied(let denial):
       refusals.add(
-        transport, tuple.destination, label: denial.label, reason: denial.description, now: now)
+        transport, tuple.destination, label: denial.label, reason: denial.description, connection: nil, now: now)
+      reportDenial(denial.description, transport, from: tuple.source, to: tuple.destination)
       stack.refuse(flow, .unreachable(.adminProhibited), pool: &pool, now: now)
     case .permitted(let alias, let offset):
       do throws(Framing.Refusal) {
-        let id = try open(.flow(flow), alias, transport, tuple.destination, offset)
+        let id = try open(.flow(flow), alias, transport, from: tuple.source, tuple.destination, offset, now: now)
         bindingOfFlow[flow] = id
         // Datagrams need no answer first: the site judges each flow before it passes one on.
         if transport == .udp { stack.acceptDatagrams(flow, pool: &pool, now: now) }
       } catch {
         refusals.add(
-          transport, tuple.destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", now: now)
+          transport, tuple.destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", connection: nil,
+          now: now)
+        reportDenial("\(alias.name): \(error)", transport, from: tuple.source, to: tuple.destination)
         stack.refuse(flow, error.reason.answer, pool: &pool, now: now)
       }
     }
@@ -88,8 +89,8 @@ extension AdapterLoop where Device: ~Copyable {
 
   /// Asks the site for a stream and joins it with its end on this host.
   mutating func open(
-    _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, _ destination: Endpoint,
-    _ hostOffset: UInt128?
+    _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, from application: Endpoint?,
+    _ destination: Endpoint, _ hostOffset: UInt128?, now: Instant
   ) throws(Framing.Refusal) -> SlotID {
     guard let site = siteIDs[alias.site], sites.contains(site), sites[site].endDeadline == nil else {
       throw Framing.Refusal(.sessionEnded)
@@ -103,7 +104,7 @@ extension AdapterLoop where Device: ~Copyable {
       let id = bindings.insert(
         FlowBinding(
           end: end, site: site, stream: stream, transport: transport, destination: destination,
-          agent: alias.agent.name))
+          agent: alias.agent.name, application: application, since: now))
     else { throw Framing.Refusal(.tooMany) }
     sites[site].peer.session.setTag(id.token, of: stream)
     sites[site].flowsByAgent[alias.agent.name, default: 0] += 1
@@ -112,19 +113,20 @@ extension AdapterLoop where Device: ~Copyable {
 
   // MARK: From sites
 
-  mutating func takeSessionEvents(_ site: SlotID) {
+  /// - Parameter limiter: who it was if a stream was cut because of a bound.
+  mutating func takeSessionEvents(_ site: SlotID, limitedBy limiter: FlowEnd.Party = .site, now: Instant) {
     while sites.contains(site), let event = sites[site].peer.session.nextEvent() {
       switch event {
-      case .data(let stream, let slice): deliver(slice, to: binding(site, stream), site, stream)
+      case .data(let stream, let slice): deliver(slice, to: binding(site, stream), site, stream, now: now)
       case .datagram(let stream, let slice):
         guard let id = binding(site, stream), case .flow(let flow) = bindings[id].end else {
           pool.release(slice)
           continue
         }
         stack.sendDatagram(flow, slice, pool: &pool, now: now)
-      case .echo(let stream, let slice): answerEcho(slice, binding(site, stream))
-      case .opened(let stream): opened(binding(site, stream), site, stream)
-      case .refused(let stream): refused(binding(site, stream), site, stream)
+      case .echo(let stream, let slice): answerEcho(slice, binding(site, stream), now: now)
+      case .opened(let stream): opened(binding(site, stream), site, stream, now: now)
+      case .refused(let stream): refused(binding(site, stream), site, stream, now: now)
       case .writable(let stream):
         guard let id = binding(site, stream) else { continue }
         let credit = sites[site].peer.session.sendCredit(stream)
@@ -142,13 +144,17 @@ extension AdapterLoop where Device: ~Copyable {
         }
       case .reset(let stream, let code):
         guard let id = binding(site, stream) else { continue }
-        cut(id, code)
+        cut(id, code, FlowEnd(code, from: .device, at: limiter, bindings[id].transport), now: now)
       case .closed(let stream):
         // The stack's connection goes on until the application has everything.
         guard let id = binding(site, stream) else { continue }
-        if case .local = bindings[id].end { unbind(id) }
-      case .openRequested, .goingAway: break
-      case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye))
+        if case .local = bindings[id].end {
+          unbind(id, .finished, now: now)
+        } else {
+          bindings[id].outcome = sites[site].peer.session.status(of: stream)
+        }
+      case .openRequested, .listenRequested, .listening, .goingAway: break
+      case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye), now: now)
       }
     }
   }
@@ -159,7 +165,7 @@ extension AdapterLoop where Device: ~Copyable {
     return bindings.contains(id) && bindings[id].stream == stream ? id : nil
   }
 
-  private mutating func deliver(_ slice: Slice, to id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+  private mutating func deliver(_ slice: Slice, to id: SlotID?, _ site: SlotID, _ stream: StreamID, now: Instant) {
     guard let id else {
       pool.release(slice)
       return
@@ -173,8 +179,11 @@ extension AdapterLoop where Device: ~Copyable {
     }
   }
 
-  private mutating func opened(_ id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+  private mutating func opened(_ id: SlotID?, _ site: SlotID, _ stream: StreamID, now: Instant) {
     guard let id else { return }
+    let dial = now - bindings[id].since
+    bindings[id].dial = dial
+    report(.opened(dial), bindings[id], now: now)
     switch bindings[id].end {
     case .flow(let flow) where !flow.isDatagram:
       stack.setReceiveCredit(flow, sites[site].peer.session.sendCredit(stream), now: now)
@@ -186,26 +195,30 @@ extension AdapterLoop where Device: ~Copyable {
     }
   }
 
-  private mutating func refused(_ id: SlotID?, _ site: SlotID, _ stream: StreamID) {
+  private mutating func refused(_ id: SlotID?, _ site: SlotID, _ stream: StreamID, now: Instant) {
     let refusal = sites[site].peer.session.refusal(of: stream) ?? Framing.Refusal(.siteError)
     guard let id else { return }
     let binding = bindings[id]
     refusals.add(
       binding.transport, binding.destination, label: "\(refusal.reason)",
-      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", now: now)
+      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", connection: connection(of: binding), now: now)
+    report(.refused(refusal), binding, now: now)
     switch binding.end {
     case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)
     case .local(let local): local.receiveRefusal(refusal)
     case .echo: break
     }
-    unbind(id)
+    unbind(id, nil, now: now)
   }
 
   // MARK: Ends
 
   /// Forgets a binding; what it joined is dealt with by the caller.
-  mutating func unbind(_ id: SlotID) {
+  ///
+  /// - Parameter end: for the log; `nil` for a flow that was refused.
+  mutating func unbind(_ id: SlotID, _ end: FlowEnd?, now: Instant) {
     guard let binding = bindings.remove(id) else { return }
+    if let end { report(.ended(end), binding, now: now) }
     switch binding.end {
     case .flow(let flow): bindingOfFlow[flow] = nil
     case .echo(let key): bindingOfEcho[key] = nil
@@ -216,7 +229,7 @@ extension AdapterLoop where Device: ~Copyable {
   }
 
   /// Ends a flow on this host whose far end is gone: an error, so that nobody takes it for the end of the data.
-  mutating func cut(_ id: SlotID, _ code: ResetCode = .reset) {
+  mutating func cut(_ id: SlotID, _ code: ResetCode, _ end: FlowEnd, now: Instant) {
     guard bindings.contains(id) else { return }
     switch bindings[id].end {
     case .flow(let flow):
@@ -228,38 +241,6 @@ extension AdapterLoop where Device: ~Copyable {
     case .local(let local): local.receiveReset(code)
     case .echo: break
     }
-    unbind(id)
-  }
-
-  /// Time that a site has to answer a goodbye, so that nothing of it is lost to a reset.
-  private static var goodbyeTime: Interval { .seconds(2) }
-
-  /// Ends a session in order: its flows are cut now, its connection goes once the peer has ended as well.
-  mutating func leaveSite(_ id: SlotID, _ reason: String) {
-    guard sites.contains(id), sites[id].endDeadline == nil else { return }
-    sites[id].peer.session.end(reason)
-    sites[id].endDeadline = now + Self.goodbyeTime
-    sites[id].leaving = reason
-    release(id)
-  }
-
-  /// Ends a session whose connection is of no use any more.
-  mutating func endSite(_ id: SlotID, _ end: SessionEnd) {
-    guard sites.contains(id) else { return }
-    release(id)
-    guard var site = sites.remove(id) else { return }
-    siteList = sites.ids
-    site.peer.close(pool: &pool)
-    site.onEnd(site.leaving.map { .local($0) } ?? end)
-  }
-
-  /// Cuts a site's flows and takes its agents out of reach.
-  private mutating func release(_ id: SlotID) {
-    for binding in bindings.ids where bindings[binding].site == id { cut(binding, .internalError) }
-    // A newer session may have the name by now.
-    let name = sites[id].name
-    guard siteIDs[name] == id else { return }
-    siteIDs[name] = nil
-    table.remove(site: name)
+    unbind(id, end, now: now)
   }
 }

@@ -1,4 +1,3 @@
-import Framing
 import Kernel
 import Packet
 import Primitives
@@ -6,94 +5,76 @@ import Proxy
 import Stack
 import Tun
 
-/// The loop of an adapter: device, stack and sessions on one thread, with no queue between threads on the way of a byte.
+/// Drives an `AdapterCore` on a device and sessions' sockets: one thread, with no queue between threads on the way of
+/// a byte.
 struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var device: Device
   let configuration: AdapterConfiguration
   let mailbox: Mailbox<AdapterCommand>
   let poller: Poller
-  var pool: SlabPool
-  var stack: Stack
-  var transmit = Transmit()
-  var table: AgentTable
-  var sites = SlotTable<AttachedSite>()
-  var siteIDs: [String: SlotID] = [:]
-  /// The attached sites, in a list that is made when one comes or goes, not for each packet.
-  var siteList: [SlotID] = []
-  var bindings: SlotMap<FlowBinding>
-  var bindingOfFlow: [FlowID: SlotID] = [:]
-  var bindingOfEcho: [EchoKey: SlotID] = [:]
-  var readLane = SlabLane()
-  var refusals: RefusalLog
-  var deviceIsReadable = true
+  var core: AdapterCore
+  var connections = SlotTable<SiteConnection>()
+  private var transmit = Transmit()
+  private var readLane = SlabLane()
+  private var deviceIsReadable = true
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
-  var relieved = false
+  private var relieved = false
   var isStopping = false
-  var now: Instant
-  var nextSweep: Instant
-  let onFailure: @Sendable (TunError) -> Void
+  private(set) var now: Instant
+  private let onFailure: @Sendable (TunError) -> Void
+  private let onFlow: @Sendable (FlowReport) -> Void
 
   private static var deviceToken: UInt64 { .max }
   private static var mailboxToken: UInt64 { .max - 1 }
 
   init(
     device: consuming Device, configuration: AdapterConfiguration, mailbox: Mailbox<AdapterCommand>,
-    secret: (UInt64, UInt64), onFailure: @escaping @Sendable (TunError) -> Void
+    secret: (UInt64, UInt64), onFailure: @escaping @Sendable (TunError) -> Void,
+    onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
     if let descriptor = device.descriptor {
       try poller.add(descriptor, token: Self.deviceToken, for: [.readable, .edge])
     }
-    var stackConfiguration = StackConfiguration()
-    stackConfiguration.mtu = configuration.mtu
-    stackConfiguration.checksumOffload = configuration.offloads
-    stackConfiguration.segmentationOffload = configuration.offloads
-    stackConfiguration.maximumReceiveWindow = configuration.session.maximumWindow
-    stackConfiguration.initialReceiveCredit = SessionLimits.initialWindow
-    stackConfiguration.limits = configuration.stack
     self.device = device
     self.configuration = configuration
     self.mailbox = mailbox
     self.poller = poller
     self.onFailure = onFailure
-    pool = SlabPool(limit: configuration.slabs)
-    stack = Stack(configuration: stackConfiguration, secret: secret)
-    table = AgentTable(pool: configuration.aliases)
-    bindings = SlotMap(
-      limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
-    refusals = RefusalLog(limit: configuration.rememberedRefusals)
+    self.onFlow = onFlow
     now = Clock.now
-    nextSweep = now + .seconds(1)
-    bindingOfFlow.reserveCapacity(1024)
+    core = AdapterCore(configuration: configuration, secret: secret, now: now)
   }
 
-  /// Runs until `stop`, or until the device fails.
-  mutating func run() {
+  /// Runs until `stop`, or until the device fails; gives the last figures.
+  mutating func run() -> AdapterStatus {
     while !isStopping {
       writeDevice()
       flushSites()
+      handleEvents()
+      tellReports()
       guard wait() else { break }
-      handleTime()
-      relieveMemory()
+      core.handleTimeout(now: now)
+      relieved = core.relieveMemory(now: now)
       readSites()
       readDevice()
     }
     close()
+    return status
   }
 
   // MARK: Waiting
 
   private mutating func wait() -> Bool {
-    var deadline = Instant.earliest(stack.nextDeadline, nextSweep)
-    var hasWork = relieved || (deviceIsReadable && !pool.isPressed)
-    for id in siteList {
-      deadline = Instant.earliest(deadline, sites[id].peer.session.nextDeadline)
-      if sites[id].peer.isReadable, !pool.isPressed { hasWork = true }
+    let isPressed = core.pool.isPressed
+    var hasWork = relieved || (deviceIsReadable && !isPressed)
+    for id in core.siteList where !isPressed && connections[core.sites[id].connection].peer.isReadable {
+      hasWork = true
     }
     let count: Int
     do throws(SystemError) {
-      count = try poller.wait(timeout: hasWork ? .zero : deadline.map { $0 - now })
+      count = try poller.wait(timeout: hasWork ? .zero : core.nextDeadline.map { $0 - now })
     } catch {
       return false
     }
@@ -105,47 +86,22 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       case Self.mailboxToken: handleCommands()
       default:
         let id = SlotID(token: event.token)
-        guard sites.contains(id) else { continue }
-        sites[id].peer.became(event.readiness)
+        if connections.contains(id) { connections[id].peer.became(event.readiness) }
       }
     }
     return true
-  }
-
-  private mutating func handleTime() {
-    if let deadline = stack.nextDeadline, now >= deadline {
-      stack.handleTimeout(pool: &pool, now: now)
-      takeStackEvents()
-    }
-    for id in siteList {
-      if let deadline = sites[id].peer.session.nextDeadline, now >= deadline {
-        do throws(SessionError) {
-          try sites[id].peer.session.handleTimeout(now: now)
-        } catch {
-          endSite(id, .session(error))
-        }
-      }
-    }
-    guard now >= nextSweep else { return }
-    nextSweep = now + .seconds(1)
-    pool.trim()
-    sweepEchoes()
-    for id in siteList {
-      guard let deadline = sites[id].endDeadline, now >= deadline else { continue }
-      endSite(id, .local("the site didn't answer the goodbye"))
-    }
   }
 
   // MARK: The device
 
   private mutating func readDevice() {
     var budget = configuration.packetBurst
-    while deviceIsReadable, budget > 0, !pool.isPressed {
+    while deviceIsReadable, budget > 0, !core.pool.isPressed {
       budget -= 1
-      guard let region = pool.reserve(PacketLimits.size, in: &readLane) else { return }
+      guard let region = core.pool.reserve(PacketLimits.size, in: &readLane) else { return }
       let read: PacketRead
       do throws(TunError) {
-        read = try device.read(into: region, pool: &pool)
+        read = try device.read(into: region, pool: &core.pool)
       } catch {
         onFailure(error)
         isStopping = true
@@ -157,100 +113,100 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       case .packet(let packet, let offload):
         // The lane moves past the packet; what stands before it in the region (a vnet header) goes with it.
         let used = Int(packet.offset - region.offset) + packet.count
-        let kept = pool.commit(region, count: used, in: &readLane)
-        stack.receive(packet, offload: offload, pool: &pool, now: now)
-        pool.release(kept)
-        takeStackEvents()
+        let kept = core.pool.commit(region, count: used, in: &readLane)
+        core.receive(packet, offload: offload, now: now)
+        core.pool.release(kept)
       }
     }
   }
 
   private mutating func writeDevice() {
-    while stack.nextTransmit(into: &transmit, pool: &pool, now: now) {
+    while core.nextTransmit(into: &transmit, now: now) {
       do throws(TunError) {
-        _ = try device.write(transmit, pool: &pool)
+        _ = try device.write(transmit, pool: &core.pool)
       } catch {
         onFailure(error)
         isStopping = true
       }
-      transmit.clear(pool: &pool)
+      transmit.clear(pool: &core.pool)
     }
-  }
-
-  // MARK: Memory
-
-  /// Ends the flow of one slow application while memory is pressed, so that everything else can be read on.
-  ///
-  /// Counts what lies in the pool for the application, whether its stream goes on or is finished.
-  private mutating func relieveMemory() {
-    relieved = false
-    guard pool.isPressed else { return }
-    var slowest: (id: SlotID, held: Int)?
-    for id in bindings.ids {
-      guard case .flow(let flow) = bindings[id].end, !flow.isDatagram else { continue }
-      let held = stack.unacknowledged(flow)
-      if held > slowest?.held ?? 0 { slowest = (id, held) }
-    }
-    guard let slowest else { return }
-    relieved = true
-    let binding = bindings[slowest.id]
-    refusals.add(
-      binding.transport, binding.destination, label: "slow reader",
-      reason: "\(sites[binding.site].name)/\(binding.agent): cut because the application read too slowly", now: now)
-    sites[binding.site].peer.session.resetSlowReader(binding.stream, pool: &pool)
-    takeSessionEvents(binding.site)
-    // A stream that was finished has no event.
-    cut(slowest.id, .limit)
   }
 
   // MARK: Sessions
 
   private mutating func readSites() {
-    for id in siteList {
+    for id in core.siteList {
       var budget = configuration.sessionReads
-      while budget > 0, sites.contains(id), sites[id].peer.isReadable, !pool.isPressed {
+      while budget > 0, core.sites.contains(id), !core.pool.isPressed {
+        let connection = core.sites[id].connection
+        guard connections[connection].peer.isReadable else { break }
         budget -= 1
         do throws(SessionEnd) {
-          let more = try sites[id].peer.read(pool: &pool, now: now)
-          takeSessionEvents(id)
+          let more = try connections[connection].peer.read(
+            into: &core.sites[id].peer, pool: &core.pool, now: now)
+          core.takeEvents(of: id, now: now)
           // What was opened leaves for the application while it is warm.
           writeDevice()
           if !more { break }
         } catch {
-          takeSessionEvents(id)
-          endSite(id, error)
+          core.takeEvents(of: id, now: now)
+          core.endSite(id, error, now: now)
         }
       }
     }
   }
 
   private mutating func flushSites() {
-    for id in siteList where sites[id].peer.session.hasOutput || sites[id].peer.unsentBytes > 0 {
+    for id in core.siteList where core.sites[id].peer.hasOutput {
       do throws(SessionEnd) {
-        try sites[id].peer.flush(pool: &pool, now: now)
+        try connections[core.sites[id].connection].peer.flush(
+          &core.sites[id].peer, pool: &core.pool, now: now)
       } catch {
-        endSite(id, error)
+        core.endSite(id, error, now: now)
       }
-      // Sending the last FIN ends streams: before their slots are taken again.
-      takeSessionEvents(id)
-      if sites.contains(id), sites[id].peer.session.isFinished {
-        endSite(id, .finished(sites[id].peer.session.peerGoodbye))
+      core.sealed(id, now: now)
+    }
+  }
+
+  /// Closes the connections of sessions that are over, and tells who attached them.
+  private mutating func handleEvents() {
+    while let event = core.nextEvent() {
+      switch event {
+      case .ended(let id, let end):
+        guard let connection = connections.remove(id) else { continue }
+        let onEnd = connection.onEnd
+        _ = consume connection
+        onEnd(end)
+      case .memoryReleased: Heap.trim()
       }
     }
   }
 
+  private mutating func tellReports() {
+    while let report = core.nextReport() { onFlow(report) }
+  }
+
   private mutating func close() {
-    for id in siteList {
-      sites[id].peer.session.end("the adapter is stopping")
-      try? sites[id].peer.flush(pool: &pool, now: now)
-      endSite(id, .local("the adapter is stopping"))
+    for id in core.siteList {
+      core.sites[id].peer.session.end("the adapter is stopping")
+      try? connections[core.sites[id].connection].peer.flush(
+        &core.sites[id].peer, pool: &core.pool, now: now)
+      core.endSite(id, .local("the adapter is stopping"), now: now)
     }
+    handleEvents()
+    tellReports()
     writeDevice()
-    stack.removeAll(pool: &pool)
-    transmit.clear(pool: &pool)
-    pool.close(&readLane)
+    transmit.clear(pool: &core.pool)
+    core.close(now: now)
+    core.pool.close(&readLane)
     for command in mailbox.close() { command.abandon() }
   }
+}
+
+/// The connection of an attached site, and whom to tell when its session has ended.
+struct SiteConnection: ~Copyable {
+  var peer: SessionSocket
+  let onEnd: @Sendable (SessionEnd) -> Void
 }
 
 extension PacketDevice where Self: ~Copyable {

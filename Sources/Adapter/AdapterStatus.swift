@@ -21,6 +21,8 @@ public struct AdapterStatus: Sendable {
     public var reason: String
     public var count: UInt64
     public var last: Instant
+    /// The latest of them in the logs of both hosts; `nil` if it never left this one.
+    public var connection: ConnectionID?
   }
 
   public var sites: [Site] = []
@@ -40,8 +42,17 @@ public struct AdapterStatus: Sendable {
   /// Flows denied or refused, by reason.
   public var refusals: [String: UInt64] = [:]
   public var recentRefusals: [RefusedFlow] = []
-  /// Bytes of slab memory in use.
-  public var memoryInUse = 0
+  public var pool = PoolStatus()
+  /// TCP connections whose handshake isn't over, and those in TIME-WAIT.
+  public var halfOpen = 0
+  public var timeWait = 0
+  /// Packets from and to applications.
+  public var packetsIn: UInt64 = 0
+  public var packetsOut: UInt64 = 0
+  /// Since the adapter began, sessions that have ended included.
+  public var totals = SessionTotals()
+  /// Reports of flows that nobody took in time.
+  public var reportsDropped: UInt64 = 0
 
   public init() {}
 }
@@ -57,7 +68,8 @@ struct RefusalLog {
   }
 
   mutating func add(
-    _ transport: TransportProtocol, _ destination: Endpoint, label: String, reason: String, now: Instant
+    _ transport: TransportProtocol, _ destination: Endpoint, label: String, reason: String, connection: ConnectionID?,
+    now: Instant
   ) {
     counts[label, default: 0] += 1
     if let index = entries.firstIndex(where: {
@@ -66,11 +78,13 @@ struct RefusalLog {
       var entry = entries.remove(at: index)
       entry.count += 1
       entry.last = now
+      entry.connection = connection
       entries.append(entry)
       return
     }
     if entries.count >= limit { entries.removeFirst() }
     entries.append(
-      AdapterStatus.RefusedFlow(transport: transport, destination: destination, reason: reason, count: 1, last: now))
+      AdapterStatus.RefusedFlow(
+        transport: transport, destination: destination, reason: reason, count: 1, last: now, connection: connection))
   }
 }

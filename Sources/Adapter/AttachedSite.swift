@@ -31,15 +31,18 @@ public struct EstablishedSession: ~Copyable, Sendable {
   }
 }
 
-/// A connected site inside the loop.
-struct AttachedSite: ~Copyable {
+/// A connected site inside the core.
+package struct AttachedSite: ~Copyable {
   let name: String
-  var peer: SessionSocket
+  package var peer: BufferedSession
+  /// The owner's own name for the session's connection.
+  package let connection: SlotID
   let since: Instant
+  /// What the session is called on all three parts; `nil` where nobody wants to know.
+  let session: SessionID?
   var flowsByAgent: [String: Int] = [:]
   /// Set once this side has said goodbye: how long the peer has to do the same.
   var endDeadline: Instant?
   /// Why this end leaves, once it does: whatever the connection then comes to, this is how the session ended.
   var leaving: String?
-  let onEnd: @Sendable (SessionEnd) -> Void
 }

@@ -1,7 +1,6 @@
 import Primitives
 import Proxy
 import Stack
-import Tun
 
 /// Which rule decides about a packet, and what happened to the latest flow like it.
 public struct Explanation: Sendable, CustomStringConvertible {
@@ -26,30 +25,35 @@ public struct Explanation: Sendable, CustomStringConvertible {
       text = "\(what): permitted by agent \(alias.name)\(host)"
     case .denied(let denial): text = "\(what): denied: \(denial)"
     }
-    if let lastRefusal, isPermitted { text += "; last refused: \(lastRefusal.reason)" }
+    if let lastRefusal, isPermitted {
+      text += "; last refused: \(lastRefusal.reason)"
+      if let connection = lastRefusal.connection { text += " (flow \(connection))" }
+    }
     return text
   }
 }
 
-extension AdapterLoop where Device: ~Copyable {
+extension AdapterCore {
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) -> Explanation {
     Explanation(
       transport: transport, destination: destination, verdict: table.verdict(transport, destination),
       lastRefusal: refusals.entries.last { $0.transport == transport && $0.destination == destination })
   }
 
+  /// All but what only the device knows.
   var status: AdapterStatus {
     var status = AdapterStatus()
+    status.totals = totals
     for id in siteList {
       var site = AdapterStatus.Site()
       site.name = sites[id].name
       site.since = sites[id].since
       site.flowsByAgent = sites[id].flowsByAgent
-      sites[id].peer.session.describe(into: &site.session)
+      sites[id].peer.describe(into: &site.session)
+      status.totals.add(site.session)
       status.sites.append(site)
     }
     status.sites.sort { $0.name < $1.name }
-    status.device = device.counters
     status.tcpFlows = stack.connectionCount
     status.udpFlows = stack.datagramFlowCount
     status.echoFlows = bindingOfEcho.count
@@ -64,7 +68,12 @@ extension AdapterLoop where Device: ~Copyable {
     }
     status.refusals = refusals.counts
     status.recentRefusals = refusals.entries
-    status.memoryInUse = pool.slabsInUse * pool.slabSize
+    status.pool = pool.status
+    status.halfOpen = stack.halfOpenCount
+    status.timeWait = stack.timeWaitCount
+    status.packetsIn = counters.packetsIn
+    status.packetsOut = counters.packetsOut
+    status.reportsDropped = reports.dropped
     return status
   }
 }

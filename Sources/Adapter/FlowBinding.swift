@@ -1,6 +1,7 @@
 import Framing
 import Packet
 import Primitives
+import Proxy
 import Stack
 
 /// What joins one end on this host with a stream of a session: looked up from either side without a search.
@@ -21,6 +22,13 @@ struct FlowBinding {
   /// What the application asked for, with the alias's address.
   let destination: Endpoint
   let agent: String
+  /// Who asked; `nil` for a byte stream of this process.
+  let application: Endpoint?
+  let since: Instant
+  /// How long the site took to reach the device.
+  var dial: Interval?
+  /// What the stream came to, once it is over and the application still has to take the last of it.
+  var outcome: StreamStatus?
   /// For flows that the stack doesn't time.
   var deadline: Instant?
 }

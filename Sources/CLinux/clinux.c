@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -163,3 +164,5 @@ void clinux_event_clear(int fd) {
   eventfd_t value;
   eventfd_read(fd, &value);
 }
+
+void clinux_trim_heap(void) { malloc_trim(0); }

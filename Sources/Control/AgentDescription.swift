@@ -21,6 +21,8 @@ public struct AgentDescription: Hashable, Sendable {
   /// The real address or network as text, if the site wants it to be shown. Nothing is ever sent to it from outside.
   public var address: String?
   public var tcp, udp: [PortRange]
+  /// Which of the TCP ports carry FTP control connections, whose data connections the site helps with.
+  public var ftp: [PortRange]
   public var icmp: Bool
   /// What people should know about the device.
   public var about: String?
@@ -29,13 +31,14 @@ public struct AgentDescription: Hashable, Sendable {
 
   public init(
     name: String, target: Target, address: String? = nil, tcp: [PortRange] = [], udp: [PortRange] = [],
-    icmp: Bool = false, about: String? = nil, state: AgentState? = nil
+    ftp: [PortRange] = [], icmp: Bool = false, about: String? = nil, state: AgentState? = nil
   ) {
     self.name = name
     self.target = target
     self.address = address
     self.tcp = tcp
     self.udp = udp
+    self.ftp = ftp
     self.icmp = icmp
     self.about = about
     self.state = state
@@ -62,7 +65,7 @@ public struct AgentDescription: Hashable, Sendable {
 
 extension AgentDescription: Codable {
   private enum CodingKeys: String, CodingKey {
-    case name, kind, family, prefixLength, address, tcp, udp, icmp, about, state
+    case name, kind, family, prefixLength, address, tcp, udp, ftp, icmp, about, state
   }
 
   private static let deviceKind = "device"
@@ -89,8 +92,10 @@ extension AgentDescription: Codable {
     address = try container.decodeIfPresent(String.self, forKey: .address)
     tcp = try container.decodeIfPresent([PortRange].self, forKey: .tcp) ?? []
     udp = try container.decodeIfPresent([PortRange].self, forKey: .udp) ?? []
+    ftp = try container.decodeIfPresent([PortRange].self, forKey: .ftp) ?? []
     guard tcp.count <= ControlProtocol.portRangeLimit else { throw refuse(.tcp, "too many port ranges") }
     guard udp.count <= ControlProtocol.portRangeLimit else { throw refuse(.udp, "too many port ranges") }
+    guard ftp.count <= ControlProtocol.portRangeLimit else { throw refuse(.ftp, "too many port ranges") }
     icmp = try container.decodeIfPresent(Bool.self, forKey: .icmp) ?? false
     about = try container.decodeIfPresent(String.self, forKey: .about)
     guard (about?.utf8.count ?? 0) <= ControlProtocol.textLimit else { throw refuse(.about, "too long") }
@@ -112,6 +117,7 @@ extension AgentDescription: Codable {
     try container.encodeIfPresent(address, forKey: .address)
     try container.encode(tcp, forKey: .tcp)
     try container.encode(udp, forKey: .udp)
+    if !ftp.isEmpty { try container.encode(ftp, forKey: .ftp) }
     try container.encode(icmp, forKey: .icmp)
     try container.encodeIfPresent(about, forKey: .about)
     try container.encodeIfPresent(state, forKey: .state)

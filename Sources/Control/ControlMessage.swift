@@ -194,11 +194,14 @@ extension ControlMessage {
     public var id: SessionID
     public var ticket: Ticket
     public var grant: SignedGrant
+    /// GateManager's time, in seconds since 1970: what the grant's times are to be compared with. Older ones don't say.
+    public var serverTime: Int64?
 
-    public init(id: SessionID, ticket: Ticket, grant: SignedGrant) {
+    public init(id: SessionID, ticket: Ticket, grant: SignedGrant, serverTime: Int64? = nil) {
       self.id = id
       self.ticket = ticket
       self.grant = grant
+      self.serverTime = serverTime
     }
   }
 

@@ -55,6 +55,16 @@ public struct Grant: Hashable, Sendable, Codable {
     }
   }
 
+  /// Seconds that a grant can hold at most, whatever it says: longer than GateManager's longest.
+  public static let longestTime: Int64 = 31 * 24 * 3600
+
+  /// Seconds left at a time, in seconds since 1970: 0 if it is over, and `longestTime` at most.
+  public func remaining(at time: Int64) -> Int64 {
+    let (left, overflow) = notAfter.subtractingReportingOverflow(time)
+    guard !overflow else { return time < 0 ? Self.longestTime : 0 }
+    return min(max(0, left), Self.longestTime)
+  }
+
   /// Claims in the form that is signed.
   public func signed(with key: PrivateKey) throws(CryptoError) -> SignedGrant {
     let bytes: [UInt8]

@@ -31,6 +31,10 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
   case rekey = 14
   /// Nothing follows in this direction: tells a finished connection from a cut one. Last in its record.
   case end = 15
+  /// Asks the site to take one connection from a device: `ListenRequest`. Only for sites that announced FTP agents.
+  case listen = 16
+  /// Where the site listens for it: `ListenAnswer`. `opened` or `refused` follows.
+  case listening = 17
 }
 
 /// The eight bytes before a frame's payload.

@@ -16,7 +16,10 @@ final class GateService: Sendable {
   private let thread: Kernel.Thread
   private let isStopped = Mutex(false)
 
-  init(directory: GateDirectory, options: FrontOptions, logger: Logger) throws {
+  /// - Parameter durations: where times are recorded, if anywhere.
+  init(
+    directory: GateDirectory, options: FrontOptions, durations: GateDurations? = nil, logger: Logger
+  ) throws {
     let keys = try directory.loadKeys()
     let (membership, problems) = directory.loadMembership()
     for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
@@ -33,7 +36,7 @@ final class GateService: Sendable {
     let front = try FrontBox(
       Front(
         options: options, keys: keys, membership: membership, listener: listener, mailbox: mailbox, relay: relay,
-        worker: worker, logger: logger))
+        worker: worker, durations: durations, logger: logger))
     thread = try Kernel.Thread(name: "front") { front.front.run() }
   }
 
@@ -44,7 +47,7 @@ final class GateService: Sendable {
     else { return nil }
     mailbox.send(.status(reply))
     _ = try? poller.wait(timeout: .seconds(5))
-    return reply.receive().first
+    return reply.receive().first?.completed()
   }
 
   /// Ends all sessions and connections, tells the peers, and waits for the threads.

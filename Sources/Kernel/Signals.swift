@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Primitives
 
 /// Signals that arrive as bytes on a descriptor instead of interrupting somebody (signalfd(2)).
 public struct SignalDescriptor: ~Copyable, Sendable {
@@ -27,6 +28,11 @@ public struct SignalDescriptor: ~Copyable, Sendable {
       if let signal = next() { return signal }
       _ = clinux_poll_one(descriptor.rawValue, CShort(POLLIN), -1)
     }
+  }
+
+  /// Blocks until one of the signals may have arrived, or until the deadline.
+  public borrowing func wait(until deadline: Instant) {
+    try? descriptor.wait(for: .readable, until: deadline)
   }
 
   /// A write to a closed connection is an error of that write, not the end of the process.

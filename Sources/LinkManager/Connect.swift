@@ -86,16 +86,36 @@ struct List: ParsableCommand {
 /// `linkmanager status`: what the service is doing.
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show sites, agents, flows, rates, and what was refused and why.")
+    abstract: "Show sites, agents, flows, rates, and what was refused and why.",
+    discussion: """
+      What is wrong comes first. Flows have the same names here and in the logs of both hosts.
+
+      EXAMPLES
+        linkmanager status --flows
+        linkmanager status --watch 1
+        linkmanager status --json --watch 10 >>status.jsonl
+      """)
 
   @OptionGroup var place: Place
 
-  @Flag(help: "For scripts: one JSON object.")
-  var json = false
+  @OptionGroup var options: StatusOptions
 
   func run() throws {
-    let status = try place.client.request(ManagementRequest("status"), as: LinkStatus.self)
-    print(json ? try Output.json(status) : "\(status)")
+    try options.show(LinkStatus.self, of: place.client)
+  }
+}
+
+/// `linkmanager metrics`: the same for Prometheus.
+struct Metrics: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the running service's metrics for Prometheus.", discussion: MetricsOptions.discussion)
+
+  @OptionGroup var place: Place
+
+  @OptionGroup var options: MetricsOptions
+
+  func run() throws {
+    try options.run(place.client)
   }
 }
 

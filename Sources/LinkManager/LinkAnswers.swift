@@ -30,7 +30,8 @@ extension LinkService {
     let arguments = request.arguments
     do {
       switch request.command {
-      case "status": return .success(await status())
+      case "status": return .success(await status(flows: arguments["flows"] != nil))
+      case "metrics": return .success(await answerMetrics())
       case "list":
         let sites = try await list().map { site in
           ListedSite(

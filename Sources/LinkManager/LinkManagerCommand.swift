@@ -12,6 +12,7 @@ struct LinkManagerCommand: ParsableCommand {
     discussion: "A PC is introduced to a GateManager once with `login`.",
     version: version,
     subcommands: [
-      Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Explain.self, Forget.self,
+      Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Metrics.self, Explain.self,
+      Forget.self,
     ])
 }

@@ -21,6 +21,10 @@ actor LinkService {
     var problem: String?
     /// It was connected once: kept up until the user leaves it, and over a crash of this process.
     var isKept = false
+    /// Why its sessions were lost, and for how long it was away.
+    var outages = OutageLog()
+    /// The rest before the next attempt; cut short when there is reason to hope.
+    var pause: Task<Void, Never>?
     /// Counts up when the user leaves, so that an attempt under way finds out.
     var epoch: Int
   }
@@ -37,18 +41,30 @@ actor LinkService {
   /// What the state directory says is wanted.
   private var wanted = WantedSites()
   private var isStopped = false
+  private let flowLog: FlowLog
+  private let metrics: MetricRegistry
+  private let durations: LinkDurations
+  private let table: MetricTable<LinkStatus>
+  private let processTable: MetricTable<ProcessReport>
   private var gate: GateLink?
   private var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   /// The device and the connection that nobody needs any more are being closed.
   private var resting = 0
   private var epochs = 0
+  private var totals = LinkStatus.Totals()
   private var random = SystemRandomNumberGenerator()
 
   init(
     account: Account, server: GateServer, credentials: TLSContext.Credentials, directory: StateDirectory,
-    device: String, configuration: AdapterConfiguration, resumptionWindow: Interval, log: Logger
+    device: String, configuration: AdapterConfiguration, resumptionWindow: Interval, metrics: MetricRegistry,
+    log: Logger
   ) {
+    self.metrics = metrics
+    durations = LinkDurations(metrics)
+    table = MetricTable(LinkMetrics.rows, registry: metrics)
+    processTable = MetricTable(ProcessReport.metrics, registry: metrics)
+    flowLog = FlowLog(log)
     self.account = account
     self.server = server
     self.credentials = credentials
@@ -134,15 +150,22 @@ actor LinkService {
 
   private func leave(_ name: String) -> Bool {
     guard let site = sites.removeValue(forKey: name) else { return false }
+    site.pause?.cancel()
     adapter?.detach(site: name)
     if let session = site.session { gate?.leave(session, reason: "disconnected by the user") }
     log.info("disconnected", metadata: ["site": "\(name)"])
     return true
   }
 
-  /// The host's links or addresses have changed: sessions that died of it are found and made anew.
+  /// The host's links or addresses have changed: connections that died of it are found and made anew.
   func networkChanged() {
     adapter?.probe()
+    gate?.probe()
+  }
+
+  /// GateManager can be asked again: lost sites needn't wait any longer.
+  private func gateConnected() {
+    for site in sites.values { site.pause?.cancel() }
   }
 
   func explain(_ transport: TransportProtocol, _ destination: Endpoint) async -> Explanation? {
@@ -165,6 +188,18 @@ actor LinkService {
   private func attempt(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
     // Two devices can't have the same addresses: the one of a moment ago goes first.
     while resting > 0 { try await Task.sleep(for: .milliseconds(20)) }
+    let start = Clock.now
+    do {
+      let aliases = try await open(name, epoch)
+      durations.connect.record(Clock.now - start, ("outcome", "connected"))
+      return aliases
+    } catch {
+      durations.connect.record(Clock.now - start, ("outcome", "failed"))
+      throw error
+    }
+  }
+
+  private func open(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
     guard let site = sites[name], site.epoch == epoch else { throw CommandFailure(.no, "left by the user") }
     sites[name]?.attempts += 1
     let adapter = try self.adapter ?? startAdapter()
@@ -185,8 +220,9 @@ actor LinkService {
       // The closures capture few words: the compiler (6.3.1, x86-64) loses the stack of an asynchronous closure whose
       // captures don't fit into registers.
       aliases = try await adapter.attach(session) { end in
-        let reason = "\(end)"
-        Task { await self.ended(id, reason) }
+        if end.isSudden { gate.probe() }
+        let notice = EndNotice(id: id, end: end)
+        Task { await self.ended(notice) }
       }
     } catch {
       if sites[name]?.session == id { sites[name]?.session = nil }
@@ -202,23 +238,30 @@ actor LinkService {
     sites[name]?.isConnected = true
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
+    sites[name]?.outages.recovered(now: Clock.now)
+    totals.sessionsOpened += 1
     sites[name]?.isKept = true
     keepWanted()
     log.info(
       "connected",
-      metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "reason": "\(site.reason)"])
+      metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "purpose": "\(site.reason)"])
     return aliases
   }
 
-  private func ended(_ id: SessionID, _ reason: String) {
+  private func ended(_ notice: EndNotice) {
+    let (id, reason) = (notice.id, "\(notice.end)")
+    totals.sessionsEnded[notice.end.label, default: 0] += 1
     gate?.leave(id, reason: reason)
-    log.info("session ended", metadata: ["session": "\(id)", "reason": "\(reason)"])
     // One that its user has left is no longer among them.
-    guard let (name, site) = sites.first(where: { $0.value.session == id }) else { return }
+    let left = sites.first { $0.value.session == id }
+    log.info(
+      "session ended", metadata: ["session": "\(id)", "reason": "\(reason)", "site": "\(left?.key ?? "")"])
+    guard let (name, site) = left else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
     sites[name]?.isConnected = false
     sites[name]?.problem = reason
+    sites[name]?.outages.lost(reason, now: Clock.now, unixSeconds: Clock.unixSeconds)
     Task { await self.recover(name, site.epoch) }
   }
 
@@ -227,7 +270,13 @@ actor LinkService {
     var backoff = Backoff()
     var waits = !atOnce
     while sites[name]?.epoch == epoch {
-      if waits { try? await Task.sleep(for: backoff.next(using: &random).duration) }
+      if waits {
+        let wait = backoff.next(using: &random)
+        let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
+        sites[name]?.pause = pause
+        await pause.value
+        if pause.isCancelled { backoff.reset() }
+      }
       waits = true
       do {
         _ = try await attempt(name, epoch)
@@ -235,6 +284,7 @@ actor LinkService {
       } catch {
         guard sites[name]?.epoch == epoch else { return }
         sites[name]?.problem = Self.describe(error)
+        sites[name]?.outages.lost(Self.describe(error), now: Clock.now, unixSeconds: Clock.unixSeconds)
         log.warning(
           "not connected", metadata: ["site": "\(name)", "reason": "\(Self.describe(error))"])
       }
@@ -245,7 +295,8 @@ actor LinkService {
     if let gate { return gate }
     let log = log
     let made = try GateLink(
-      server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software
+      server: server, credentials: credentials, user: account.user, software: LinkManagerCommand.software,
+      onConnected: { Task { await self.gateConnected() } }
     ) { notice in
       if case .sessionEnded(let ending) = notice {
         log.info(
@@ -257,11 +308,17 @@ actor LinkService {
   }
 
   private func startAdapter() throws -> Adapter {
-    let log = log
-    let made = try Adapter(tun: deviceName, configuration: configuration) { error in
-      log.error("the device failed", metadata: ["reason": "\(error)"])
-      Task { await self.adapterFailed() }
-    }
+    let (log, flowLog, durations) = (log, flowLog, durations)
+    let made = try Adapter(
+      tun: deviceName, configuration: configuration,
+      onFailure: { error in
+        log.error("the device failed", metadata: ["reason": "\(error)"])
+        Task { await self.adapterFailed() }
+      },
+      onFlow: { flow in
+        durations.record(flow)
+        flowLog.record(flow)
+      })
     adapter = made
     return made
   }
@@ -285,13 +342,19 @@ actor LinkService {
       Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
-      Task { await self.hasRested() }
+      Task { await self.hasRested(idleAdapter) }
     }
-    if thread == nil { hasRested() }
+    if thread == nil { resting -= 1 }
   }
 
-  private func hasRested() {
+  /// What an adapter has come to stays counted when it is gone.
+  private func hasRested(_ stopped: Adapter?) async {
     resting -= 1
+    guard let last = await stopped?.status else { return }
+    totals.flowsOpened += last.totals.flowsOpened
+    totals.bytesIn += last.totals.bytesIn
+    totals.bytesOut += last.totals.bytesOut
+    totals.records += last.totals.records
   }
 
   static func describe(_ error: any Error) -> String {
@@ -300,14 +363,56 @@ actor LinkService {
 
   // MARK: Status
 
-  func status() async -> LinkStatus {
-    let first = await adapter?.status
-    let start = Clock.now
-    if first != nil { try? await Task.sleep(for: .milliseconds(250)) }
-    let second = await adapter?.status
-    return LinkStatus(
-      user: account.user, pc: account.pc, gate: account.gate.address, isServing: gate != nil, sites: sites,
-      before: first, after: second, interval: Clock.now - start)
+  /// - Parameter flows: whether each flow is told of as well, up to `OpenFlowReport.limit`.
+  func status(flows wantsFlows: Bool = false) async -> LinkStatus {
+    let adapter = adapter
+    let figures = await adapter?.status
+    var report = LinkStatus(
+      user: account.user, pc: account.pc, gate: account.gate.address, isServing: gate != nil,
+      gateConnection: gate.map { LinkStatus.GateConnection($0.status) },
+      sites: sites.sorted { $0.key < $1.key }.map { name, site in
+        LinkStatus.Site(name, site, figures?.sites.first { $0.name == name })
+      }, totals: totals)
+    if let figures {
+      report.describe(figures)
+      report.totals.flowsOpened += figures.totals.flowsOpened
+      report.totals.bytesIn += figures.totals.bytesIn
+      report.totals.bytesOut += figures.totals.bytesOut
+      report.totals.records += figures.totals.records
+    }
+    if wantsFlows {
+      let flows = await adapter?.flows(limit: OpenFlowReport.limit) ?? []
+      report.flows = flows.map(OpenFlowReport.init).sorted { $0.seconds > $1.seconds }
+      report.flowsOmitted = max(0, report.sites.reduce(0) { $0 + $1.flows } - flows.count)
+    }
+    return report.completed()
+  }
+
+  /// All metrics, up to now.
+  func answerMetrics() async -> MetricsAnswer {
+    let status = await status()
+    table.record(status)
+    if let process = status.process { processTable.record(process) }
+    return MetricsAnswer(metrics)
+  }
+}
+
+extension LinkStatus.GateConnection {
+  init(_ status: GateLinkStatus) {
+    self.init(
+      connected: status.isConnected, reconnects: status.outages.count,
+      outages: status.outages.latest.map(OutageReport.init))
+  }
+}
+
+/// A session's end, in one word for the closure that carries it.
+private final class EndNotice: Sendable {
+  let id: SessionID
+  let end: SessionEnd
+
+  init(id: SessionID, end: SessionEnd) {
+    self.id = id
+    self.end = end
   }
 }
 

@@ -28,8 +28,14 @@ struct LinkStatus: Codable, Sendable {
     var session: String?
     var reason: String
     var connectedSeconds: Int64?
+    /// The latest, queues included, and the shortest.
     var roundTripMicroseconds: Int64?
+    var shortestRoundTripMicroseconds: Int64?
+    /// Open now, of whatever kind; and by kind.
     var flows = 0
+    var tcpFlows = 0
+    var udpFlows = 0
+    var echoFlows = 0
     /// Payload from and to the site.
     var bytesIn: UInt64 = 0
     var bytesOut: UInt64 = 0
@@ -38,6 +44,12 @@ struct LinkStatus: Codable, Sendable {
     var rateOut: UInt64 = 0
     var meanRecordIn: UInt64 = 0
     var meanRecordOut: UInt64 = 0
+    var queues: QueueReport?
+    /// Datagrams and frames dropped and readers cut, by reason.
+    var drops: [String: UInt64] = [:]
+    /// How often the session was lost since the user connected, and the latest of these, oldest first.
+    var reconnects: UInt64
+    var outages: [OutageReport]
     var agents: [Agent]
   }
 
@@ -46,83 +58,147 @@ struct LinkStatus: Codable, Sendable {
     var reason: String
     var count: UInt64
     var secondsAgo: Int64
+    /// The latest of them in the logs of both hosts; missing if it never left this one.
+    var id: String?
+  }
+
+  /// The control connection. There is none while nobody asks for a site.
+  struct GateConnection: Codable, Sendable {
+    var connected: Bool
+    var reconnects: UInt64
+    var outages: [OutageReport]
+  }
+
+  /// Packets of the device, super-segments counting as one.
+  struct Device: Codable, Sendable {
+    var packetsIn: UInt64 = 0
+    var packetsOut: UInt64 = 0
+    var bytesIn: UInt64 = 0
+    var bytesOut: UInt64 = 0
+    var softwareSegmented: UInt64 = 0
+    /// By reason.
+    var drops: [String: UInt64] = [:]
+  }
+
+  /// Since the service started, sessions that have ended included.
+  struct Totals: Codable, Sendable {
+    var sessionsOpened: UInt64 = 0
+    /// By how they ended.
+    var sessionsEnded: [String: UInt64] = [:]
+    var flowsOpened: UInt64 = 0
+    var bytesIn: UInt64 = 0
+    var bytesOut: UInt64 = 0
+    var records: UInt64 = 0
   }
 
   var user: String
   var pc: String
   var gate: String
-  /// Whether there is a connection to GateManager: none while nobody asks for a site.
+  /// What is wrong, for people.
+  var problems: [String] = []
+  /// Whether there is a connection to GateManager, or an attempt at one: none while nobody asks for a site.
   var isServing: Bool
+  var gateConnection: GateConnection?
   var sites: [Site]
   var tcpFlows = 0
   var udpFlows = 0
   var echoFlows = 0
+  /// TCP connections whose handshake isn't over, and those in TIME-WAIT.
+  var halfOpenFlows = 0
+  var timeWaitFlows = 0
   /// Payload bytes of a TCP segment from and to applications, super-segments counting as one.
   var meanSegmentIn: UInt64 = 0
   var meanSegmentOut: UInt64 = 0
   var retransmits: UInt64 = 0
-  var memoryInUse = 0
-  /// Packets dropped, by reason.
+  var device = Device()
+  var memory: MemoryReport?
+  /// Packets dropped by the stack, by reason.
   var drops: [String: UInt64] = [:]
   /// Flows denied or refused, by reason.
   var refusals: [String: UInt64] = [:]
   var recentRefusals: [RefusedFlow] = []
+  var totals = Totals()
+  /// With `--flows`; what is missing of them beyond the bound.
+  var flows: [OpenFlowReport]?
+  var flowsOmitted: Int?
+  var process: ProcessReport?
 }
 
 extension LinkStatus {
-  init(
-    user: String, pc: String, gate: String, isServing: Bool, sites: [String: LinkService.Site],
-    before: AdapterStatus?, after: AdapterStatus?, interval: Interval
-  ) {
-    self.init(user: user, pc: pc, gate: gate, isServing: isServing, sites: [])
-    let now = after?.sites.isEmpty == false ? interval.seconds : 1
-    self.sites = sites.sorted { $0.key < $1.key }.map { name, site in
-      let earlier = before?.sites.first { $0.name == name }
-      let later = after?.sites.first { $0.name == name }
-      return Site(name, site, earlier, later, seconds: max(0.001, now))
-    }
-    guard let after else { return }
-    tcpFlows = after.tcpFlows
-    udpFlows = after.udpFlows
-    echoFlows = after.echoFlows
-    meanSegmentIn = after.payloadBytesIn / max(1, after.segmentsIn)
-    meanSegmentOut = after.payloadBytesOut / max(1, after.segmentsOut)
-    retransmits = after.retransmits
-    memoryInUse = after.memoryInUse
-    drops = after.drops
-    refusals = after.refusals
+  /// Fills in what the adapter knows.
+  mutating func describe(_ adapter: AdapterStatus) {
+    tcpFlows = adapter.tcpFlows
+    udpFlows = adapter.udpFlows
+    echoFlows = adapter.echoFlows
+    halfOpenFlows = adapter.halfOpen
+    timeWaitFlows = adapter.timeWait
+    meanSegmentIn = adapter.payloadBytesIn / max(1, adapter.segmentsIn)
+    meanSegmentOut = adapter.payloadBytesOut / max(1, adapter.segmentsOut)
+    retransmits = adapter.retransmits
+    memory = MemoryReport(adapter.pool)
+    drops = adapter.drops
+    refusals = adapter.refusals
+    let counters = adapter.device
+    device = Device(
+      packetsIn: counters.packetsRead, packetsOut: counters.packetsWritten, bytesIn: counters.bytesRead,
+      bytesOut: counters.bytesWritten, softwareSegmented: counters.softwareSegmented,
+      drops: [
+        "queue full": counters.droppedFull, "device down": counters.droppedDown, "rejected": counters.droppedRejected,
+        "malformed": counters.droppedMalformed, "bad offload header": counters.badOffloads,
+      ].filter { $0.value > 0 })
     let present = Kernel.Clock.now
-    recentRefusals = after.recentRefusals.reversed().map { entry in
+    recentRefusals = adapter.recentRefusals.reversed().map { entry in
       RefusedFlow(
         flow: entry.transport == .icmp
           ? "ping \(entry.destination.address)" : "\(entry.transport) \(entry.destination)",
-        reason: entry.reason, count: entry.count, secondsAgo: (present - entry.last).milliseconds / 1000)
+        reason: entry.reason, count: entry.count, secondsAgo: (present - entry.last).milliseconds / 1000,
+        id: entry.connection.map { "\($0)" })
     }
+  }
+
+  /// Fills in what is wrong, and what the process costs.
+  func completed() -> LinkStatus {
+    var report = self
+    report.process = ProcessReport.current
+    if isServing, let gateConnection, !gateConnection.connected {
+      let outage = gateConnection.outages.last
+      report.problems.append(
+        "not connected to GateManager: \(outage.map { $0.latestFailure ?? $0.cause } ?? "still trying")")
+    }
+    for site in sites where site.state != "CONNECTED" {
+      report.problems.append("site \(site.name) is not connected: \(site.problem ?? "still trying")")
+    }
+    report.problems += memory?.problems(of: "memory") ?? []
+    report.problems += report.process?.problems ?? []
+    return report
   }
 }
 
 extension LinkStatus.Site {
-  fileprivate init(
-    _ name: String, _ site: LinkService.Site, _ before: AdapterStatus.Site?, _ after: AdapterStatus.Site?,
-    seconds: Double
-  ) {
-    let flows = after?.flowsByAgent ?? [:]
+  init(_ name: String, _ site: LinkService.Site, _ adapter: AdapterStatus.Site?) {
+    let flows = adapter?.flowsByAgent ?? [:]
     self.init(
       name: name, state: site.session == nil ? "CONNECTING" : "CONNECTED", problem: site.problem,
-      session: site.session.map { "\($0)" }, reason: site.reason,
+      session: site.session.map { "\($0)" }, reason: site.reason, reconnects: site.outages.count,
+      outages: site.outages.latest.map(OutageReport.init),
       agents: site.aliases.map { LinkStatus.Agent($0, flows: flows[$0.agent.name] ?? 0) })
-    guard let after else { return }
-    let counters = after.session.counters
-    connectedSeconds = (Kernel.Clock.now - after.since).milliseconds / 1000
-    roundTripMicroseconds = after.session.roundTrip.map { $0.nanoseconds / 1000 }
-    self.flows = after.session.streams
-    bytesIn = counters.dataBytesIn
-    bytesOut = counters.dataBytesOut
-    meanRecordIn = after.session.bytesOpened / max(1, after.session.recordsOpened)
-    meanRecordOut = after.session.bytesSealed / max(1, after.session.recordsSealed)
-    guard let earlier = before?.session.counters else { return }
-    rateIn = UInt64(Double(counters.dataBytesIn &- earlier.dataBytesIn) / seconds)
-    rateOut = UInt64(Double(counters.dataBytesOut &- earlier.dataBytesOut) / seconds)
+    guard let adapter else { return }
+    let session = adapter.session
+    connectedSeconds = (Kernel.Clock.now - adapter.since).milliseconds / 1000
+    roundTripMicroseconds = session.roundTrip.map { $0.nanoseconds / 1000 }
+    shortestRoundTripMicroseconds = session.shortestRoundTrip.map { $0.nanoseconds / 1000 }
+    self.flows = session.streams
+    tcpFlows = session.kinds.tcp
+    udpFlows = session.kinds.udp
+    echoFlows = session.kinds.echo
+    bytesIn = session.counters.dataBytesIn
+    bytesOut = session.counters.dataBytesOut
+    rateIn = session.rateIn
+    rateOut = session.rateOut
+    meanRecordIn = session.bytesOpened / max(1, session.recordsOpened)
+    meanRecordOut = session.bytesSealed / max(1, session.recordsSealed)
+    queues = QueueReport(session.queues)
+    drops = session.drops
   }
 }
 
@@ -136,38 +212,5 @@ extension LinkStatus.Agent {
       name: alias.agent.name, v4: address(alias.v4), v6: address(alias.v6), tcp: ports(alias.agent.tcp),
       udp: ports(alias.agent.udp), ping: alias.agent.icmp, state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
       about: alias.agent.about)
-  }
-}
-
-extension LinkStatus: CustomStringConvertible {
-  var description: String {
-    var text = "\(user) at \(gate): \(isServing ? "serving" : "idle, no connections")\n"
-    for site in sites {
-      text += "\nsite \(site.name): \(site.state)"
-      if let seconds = site.connectedSeconds { text += " for \(Quantity.age(seconds: seconds))" }
-      if let roundTrip = site.roundTripMicroseconds { text += ", round trip \(roundTrip) µs" }
-      if let problem = site.problem { text += " (\(problem))" }
-      text += "\n  in \(Quantity.bytes(site.bytesIn)) at \(Quantity.bytes(site.rateIn))/s"
-      text += ", out \(Quantity.bytes(site.bytesOut)) at \(Quantity.bytes(site.rateOut))/s"
-      text += ", bytes per record \(site.meanRecordIn) in, \(site.meanRecordOut) out\n"
-      text += "\(LinkStatus.table(site.agents))\n"
-    }
-    text += "\nflows: \(tcpFlows) tcp, \(udpFlows) udp, \(echoFlows) ping; bytes per segment \(meanSegmentIn) in, "
-    text += "\(meanSegmentOut) out; retransmits \(retransmits)\n"
-    for (reason, count) in drops.sorted(by: { $0.key < $1.key }) { text += "packets dropped: \(reason): \(count)\n" }
-    for refusal in recentRefusals {
-      text += "refused: \(refusal.flow): \(refusal.reason) (\(refusal.count)x, \(refusal.secondsAgo) s ago)\n"
-    }
-    return text
-  }
-
-  static func table(_ agents: [Agent]) -> Table {
-    var table = Table("AGENT", "ADDRESS", "IPV6 ADDRESS", "TCP", "UDP", "PING", "STATE", "ABOUT")
-    for agent in agents {
-      table.append(
-        agent.name, agent.v4 ?? "-", agent.v6 ?? "-", agent.tcp.isEmpty ? "-" : agent.tcp,
-        agent.udp.isEmpty ? "-" : agent.udp, agent.ping ? "yes" : "no", agent.state, agent.about ?? "")
-    }
-    return table
   }
 }

@@ -7,6 +7,7 @@ import Logging
 import Primitives
 import Proxy
 import Service
+import Tun
 
 /// `linkmanager run`: the service.
 struct Run: ParsableCommand {
@@ -67,6 +68,7 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let log = logging.bootstrap("linkmanager")
+    DescriptorLimit.raise()
     let state = StateDirectory(place.directory)
     guard let account = try Account.load(from: state) else {
       throw CommandFailure(
@@ -75,11 +77,12 @@ struct Run: ParsableCommand {
     var configuration = AdapterConfiguration()
     configuration.mtu = mtu
     configuration.aliases = pool ?? .standard
+    let metrics = MetricRegistry()
+    metrics.install()
     let service = LinkService(
       account: account, server: try account.gate.server(via: GateBinding.proxy(proxy)),
       credentials: try account.gate.credentials(with: state.key()), directory: state, device: device,
-      configuration: configuration, resumptionWindow: .seconds(Int64(resumeWithin) * 60),
-      log: log)
+      configuration: configuration, resumptionWindow: .seconds(Int64(resumeWithin) * 60), metrics: metrics, log: log)
     state.tidy()
     let signals = try ShutdownSignals()
     let management = try ManagementSocket(directory: place.directory, program: "linkmanager") { request in
@@ -89,12 +92,17 @@ struct Run: ParsableCommand {
         return .failure("system", "\(error)")
       }
     }
-    NetworkWatch.start(log: log) { Task { await service.networkChanged() } }
+    let network = HostNetworkMonitor.start {
+      Task { await service.networkChanged() }
+    } onFailure: { error in
+      log.warning("changes of the host's network go unnoticed", metadata: ["reason": "\(error)"])
+    }
     log.info("running", metadata: ["user": "\(account.user)", "gate": "\(account.gate.address)"])
     try synchronously { await service.resume() }
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    network?.stop()
     try synchronously { await service.stop() }
   }
 }

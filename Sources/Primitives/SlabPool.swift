@@ -70,18 +70,30 @@ public struct SlabLane: Sendable {
   /// The most slabs that were ever in use at once.
   public private(set) var peakSlabsInUse = 0
 
-  /// Slabs that hold cells: counted in `slabsInUse`, and kept for good.
-  public var cellSlabs: Int { cellsMade / cellsPerSlab }
+  /// Slabs that hold cells: counted in `slabsInUse`.
+  public var cellSlabs: Int { cellHomes.count - unusedHomes.count }
 
   private var peakSinceTrim = 0
 
+  /// A slab that is cut into cells. Its cells' numbers are its own for good, whatever slab it is.
+  private struct CellHome {
+    var slab: UInt32
+    var cellsInUse = 0
+  }
+
   private let cellsPerSlab: Int
   private var freeCells: [UInt32] = []
-  private var cellsMade = 0
+  private var cellHomes: [CellHome] = []
+  /// Homes that have no slab at present.
+  private var unusedHomes: [Int] = []
+  /// Cells that are referenced by someone.
+  public private(set) var cellsInUse = 0
+  private var peakCellsSinceTrim = 0
 
   /// Bytes of a cell, the small kind of slab that `compact` copies into.
   public static let cellSize = 2048
-  private let cellLimit: Int
+  /// Cells that may exist at once.
+  public let cellLimit: Int
 
   /// - Parameters:
   ///   - slabSize: bytes of a slab; a multiple of 4096, at least 4096.
@@ -245,9 +257,11 @@ public struct SlabLane: Sendable {
 
   /// Slabs that stay ready when nothing is in use: a short pause costs no memory to be made anew.
   private static let keptSlabs = 4
+  private static let keptCellSlabs = 1
 
   /// Gives memory that was of no use since the last call back to the system. For a timer, not for the packet path.
   public mutating func trim() {
+    trimCells()
     defer { peakSinceTrim = slabsInUse }
     var spare = resident - max(peakSinceTrim, Self.keptSlabs)
     // Those at the front were free for longest.
@@ -258,6 +272,28 @@ public struct SlabLane: Sendable {
       resident -= 1
       spare -= 1
     }
+  }
+
+  /// Makes whole slabs again of those whose cells nobody uses.
+  private mutating func trimCells() {
+    defer { peakCellsSinceTrim = cellsInUse }
+    var spare = cellSlabs - (peakCellsSinceTrim + cellsPerSlab - 1) / cellsPerSlab - Self.keptCellSlabs
+    guard spare > 0 else { return }
+    var emptied: Set<Int> = []
+    for index in cellHomes.indices where spare > 0 && cellHomes[index].slab != .max {
+      guard cellHomes[index].cellsInUse == 0 else { continue }
+      spare -= 1
+      emptied.insert(index)
+      unusedHomes.append(index)
+      releaseSlab(cellHomes[index].slab)
+      cellHomes[index].slab = .max
+    }
+    guard !emptied.isEmpty else { return }
+    freeCells = freeCells.filter { !emptied.contains(home(of: $0)) }
+  }
+
+  private func home(of cell: UInt32) -> Int {
+    (Int(cell) - limit) / cellsPerSlab
   }
 
   private func soleReference(_ slab: UInt32) -> Bool {
@@ -285,19 +321,33 @@ public struct SlabLane: Sendable {
   }
 
   private mutating func takeCell() -> UInt32? {
-    if let cell = freeCells.popLast() {
-      unsafe references[Int(cell)] = 1
-      return cell
+    if freeCells.isEmpty { makeCells() }
+    guard let cell = freeCells.popLast() else { return nil }
+    unsafe references[Int(cell)] = 1
+    cellHomes[home(of: cell)].cellsInUse += 1
+    cellsInUse += 1
+    peakCellsSinceTrim = max(peakCellsSinceTrim, cellsInUse)
+    return cell
+  }
+
+  private mutating func makeCells() {
+    guard !unusedHomes.isEmpty || (cellHomes.count + 1) * cellsPerSlab <= cellLimit, let slab = makeSlab() else {
+      return
     }
-    guard cellsMade + cellsPerSlab <= cellLimit, let slab = makeSlab() else { return nil }
+    let index: Int
+    if let reused = unusedHomes.popLast() {
+      index = reused
+      cellHomes[index].slab = slab
+    } else {
+      index = cellHomes.count
+      cellHomes.append(CellHome(slab: slab))
+    }
     let base = unsafe bases[Int(slab)].unsafelyUnwrapped
-    for index in 0..<cellsPerSlab {
-      let cell = limit + cellsMade + index
-      unsafe bases[cell] = base + index * Self.cellSize
+    for position in 0..<cellsPerSlab {
+      let cell = limit + index * cellsPerSlab + position
+      unsafe bases[cell] = base + position * Self.cellSize
       freeCells.append(UInt32(cell))
     }
-    cellsMade += cellsPerSlab
-    return takeCell()
   }
 
   private mutating func releaseSlab(_ slab: UInt32) {
@@ -310,6 +360,8 @@ public struct SlabLane: Sendable {
       slabsInUse -= 1
     } else {
       freeCells.append(slab)
+      cellHomes[home(of: slab)].cellsInUse -= 1
+      cellsInUse -= 1
     }
   }
 }

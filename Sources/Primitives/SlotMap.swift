@@ -20,7 +20,7 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
 /// Elements in reused slots, found by an identifier that a later tenant of the slot doesn't answer to.
 ///
 /// Lookup is one bounds check and one comparison. Memory grows to the highest number of
-/// elements held at once, and never beyond `limit`.
+/// elements held at once, never beyond `limit`, and shrinks with `trim`.
 @frozen public struct SlotMap<Element> {
   @usableFromInline @frozen struct Slot {
     @usableFromInline var generation: UInt32
@@ -36,6 +36,8 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
   @usableFromInline var free: [UInt32] = []
   public let limit: Int
   @usableFromInline var size = 0
+  /// The generation of a slot that is made: above that of every slot that `trim` has given back.
+  @usableFromInline var firstGeneration: UInt32 = 1
 
   @inlinable public var count: Int { size }
 
@@ -53,8 +55,8 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
       slots[Int(index)].element = element
       return SlotID(index: index, generation: slots[Int(index)].generation)
     }
-    slots.append(Slot(generation: 1, element: element))
-    return SlotID(index: UInt32(slots.count - 1), generation: 1)
+    slots.append(Slot(generation: firstGeneration, element: element))
+    return SlotID(index: UInt32(slots.count - 1), generation: firstGeneration)
   }
 
   @inlinable public func contains(_ id: SlotID) -> Bool {
@@ -84,6 +86,18 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     free.append(id.index)
     size -= 1
     return element
+  }
+
+  /// Gives back the memory of unused slots at the end once three quarters of many are unused. For a timer.
+  ///
+  /// - Returns: whether there was any.
+  public mutating func trim() -> Bool {
+    let used = Trimming.count(size, of: slots.count) { slots[$0].element == nil }
+    guard used < slots.count else { return false }
+    firstGeneration = slots[used...].reduce(firstGeneration) { max($0, $1.generation) }
+    slots = Trimming.copy(slots, used)
+    free = free.filter { $0 < UInt32(used) }
+    return true
   }
 
   /// The identifier of the element in a slot; `nil` if there is none.

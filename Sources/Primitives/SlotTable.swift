@@ -4,6 +4,8 @@
   /// The generation of the element in each slot, 0 where there is none.
   @usableFromInline var generations: [UInt32] = []
   private var lastGenerations: [UInt32] = []
+  /// What the slots count on from that `trim` has given back.
+  private var firstGeneration: UInt32 = 0
   private var free: [UInt32] = []
   public private(set) var count = 0
 
@@ -60,17 +62,35 @@
     }
   }
 
+  /// Gives back the memory of unused slots at the end once three quarters of many are unused. For a timer.
+  ///
+  /// - Returns: whether there was any.
+  public mutating func trim() -> Bool {
+    let used = Trimming.count(count, of: generations.count) { generations[$0] == 0 }
+    guard used < generations.count else { return false }
+    firstGeneration = lastGenerations[used...].reduce(firstGeneration) { max($0, $1) }
+    resize(to: used)
+    generations = Trimming.copy(generations, used)
+    lastGenerations = Trimming.copy(lastGenerations, used)
+    free = free.filter { $0 < UInt32(used) }
+    return true
+  }
+
   private mutating func grow() {
     let size = generations.count
     let larger = max(16, size * 2)
-    let moved = UnsafeMutablePointer<Element>.allocate(capacity: larger)
-    for index in 0..<size where generations[index] != 0 {
+    resize(to: larger)
+    generations += Array(repeating: 0, count: larger - size)
+    lastGenerations += Array(repeating: firstGeneration, count: larger - size)
+    for index in (size..<larger).reversed() { free.append(UInt32(index)) }
+  }
+
+  private mutating func resize(to size: Int) {
+    let moved = UnsafeMutablePointer<Element>.allocate(capacity: size)
+    for index in 0..<min(size, generations.count) where generations[index] != 0 {
       unsafe (moved + index).moveInitialize(from: storage + index, count: 1)
     }
     unsafe storage.deallocate()
     unsafe storage = moved
-    generations += Array(repeating: 0, count: larger - size)
-    lastGenerations += Array(repeating: 0, count: larger - size)
-    for index in (size..<larger).reversed() { free.append(UInt32(index)) }
   }
 }

@@ -24,6 +24,26 @@ public enum Quantity {
     }
   }
 
+  /// The same for an interval.
+  public static func age(_ time: Interval) -> String {
+    age(seconds: time.nanoseconds / 1_000_000_000)
+  }
+
+  /// Seconds with two digits behind the point where there are any: `2 s`, `0.25 s`.
+  public static func seconds(_ value: Double) -> String {
+    let hundredths = (value * 100).rounded()
+    return (hundredths == (value.rounded() * 100) ? "\(Int64(value.rounded()))" : "\(hundredths / 100)") + " s"
+  }
+
+  /// A time that a line or a device takes: `850 µs`, `12 ms`, `1.4 s`.
+  public static func delay(microseconds: Int64) -> String {
+    switch microseconds {
+    case ..<10_000: "\(microseconds) µs"
+    case ..<1_000_000: "\(microseconds / 1000) ms"
+    default: "\(Double(microseconds / 100_000) / 10) s"
+    }
+  }
+
   private static func scaled(_ value: Double, by base: Double, _ units: [String]) -> String {
     var value = value
     var index = 0

@@ -1,5 +1,6 @@
 internal import Glibc
 public import Kernel
+internal import Primitives
 
 /// SIGINT and SIGTERM as a request to end in good order.
 public struct ShutdownSignals: ~Copyable, Sendable {
@@ -13,6 +14,16 @@ public struct ShutdownSignals: ~Copyable, Sendable {
 
   /// To be polled for `readable`.
   public var rawValue: CInt { descriptor.rawValue }
+
+  /// The same for a limited time; `nil` if nobody asked.
+  borrowing func wait(for time: Interval) -> String? {
+    let deadline = Clock.now + time
+    while Clock.now < deadline {
+      if let signal = descriptor.next() { return signal == SIGINT ? "SIGINT" : "SIGTERM" }
+      descriptor.wait(until: deadline)
+    }
+    return nil
+  }
 
   /// Blocks until the process is asked to end; returns the signal's name.
   public borrowing func wait() -> String {

@@ -7,6 +7,18 @@ public enum Terminal {
     isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
   }
 
+  /// Whether results go to a terminal.
+  static var isOutput: Bool { isatty(STDOUT_FILENO) == 1 }
+
+  /// Rows and columns of the terminal that results go to; 24 by 80 if it doesn't tell.
+  static var size: (rows: Int, columns: Int) {
+    var size = winsize()
+    guard unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 else {
+      return (24, 80)
+    }
+    return (Int(size.ws_row), Int(size.ws_col))
+  }
+
   /// Asks a question that only "yes" agrees to. `false` if nobody can be asked.
   public static func confirm(_ question: String) -> Bool {
     guard isInteractive else { return false }

@@ -5,6 +5,7 @@ import Kernel
 import Logging
 import Proxy
 import Service
+import Tun
 
 /// `sitemanager run`: the service.
 struct Run: ParsableCommand {
@@ -32,6 +33,7 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let log = logging.bootstrap("sitemanager")
+    DescriptorLimit.raise()
     let state = StateDirectory(directory)
     guard let binding = try SiteBinding.load(from: state) else {
       throw CommandFailure(
@@ -41,14 +43,24 @@ struct Run: ParsableCommand {
     let identity = SiteIdentity(
       server: try binding.gate.server(via: GateBinding.proxy(proxy)),
       credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
+    let metrics = MetricRegistry()
+    metrics.install()
     let service = SiteService(
-      name: binding.name, identity: identity, agents: try Self.load(agents), log: log)
     state.tidy()
+      name: binding.name, identity: identity, agents: try Self.load(agents), durations: SiteDurations(metrics),
+      log: log)
+    let table = MetricTable(SiteMetrics.rows, registry: metrics)
+    let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
     let signals = try ShutdownSignals()
     let file = agents
     let management = try ManagementSocket(directory: directory, program: "sitemanager") { request in
       switch request.command {
-      case "status": return .success(service.status)
+      case "status": return .success(service.status(flows: request.arguments["flows"] != nil))
+      case "metrics":
+        let status = service.status()
+        table.record(status)
+        if let process = status.process { processTable.record(process) }
+        return .success(MetricsAnswer(metrics))
       case "reload":
         do throws(ConfigurationError) {
           let agents = try AgentsFile.load(file)
@@ -62,9 +74,15 @@ struct Run: ParsableCommand {
     }
     try service.start()
     log.info("running", metadata: ["site": "\(binding.name)", "gate": "\(binding.gate.address)"])
+    let network = HostNetworkMonitor.start {
+      service.networkChanged()
+    } onFailure: { error in
+      log.warning("changes of the host's network go unnoticed", metadata: ["reason": "\(error)"])
+    }
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    network?.stop()
     service.stop()
   }
 
@@ -105,17 +123,31 @@ struct Reload: ParsableCommand {
 
 /// `sitemanager status`: what the running service is doing.
 struct Status: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Show the connection, the agents and the sessions.")
+  static let configuration = CommandConfiguration(
+    abstract: "Show the connection, the agents, the sessions and their flows.",
+    discussion: "What is wrong comes first.")
 
   @Option(help: "Where this site keeps its key and its binding.")
   var directory = SiteManagerCommand.defaultDirectory
 
-  @Flag(help: "For scripts: one JSON object.")
-  var json = false
+  @OptionGroup var options: StatusOptions
 
   func run() throws {
-    let client = ManagementClient(directory: directory, program: "sitemanager")
-    let status = try client.request(ManagementRequest("status"), as: SiteStatus.self)
-    print(json ? try Output.json(status) : "\(status)")
+    try options.show(SiteStatus.self, of: ManagementClient(directory: directory, program: "sitemanager"))
+  }
+}
+
+/// `sitemanager metrics`: the same for Prometheus.
+struct Metrics: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the running service's metrics for Prometheus.", discussion: MetricsOptions.discussion)
+
+  @Option(help: "Where this site keeps its key and its binding.")
+  var directory = SiteManagerCommand.defaultDirectory
+
+  @OptionGroup var options: MetricsOptions
+
+  func run() throws {
+    try options.run(ManagementClient(directory: directory, program: "sitemanager"))
   }
 }

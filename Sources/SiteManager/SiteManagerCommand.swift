@@ -11,5 +11,5 @@ struct SiteManagerCommand: ParsableCommand {
     abstract: "The gateway beside the devices: dials out to a GateManager and listens on nothing.",
     discussion: "A new site is bound once with `enroll`.",
     version: version,
-    subcommands: [Enroll.self, Run.self, Status.self, Check.self, Reload.self])
+    subcommands: [Enroll.self, Run.self, Status.self, Metrics.self, Check.self, Reload.self])
 }

@@ -1,6 +1,5 @@
 import Control
 import Crypto
-import Framing
 import Kernel
 import Logging
 import Primitives
@@ -14,36 +13,45 @@ final class SiteService: Sendable {
   struct Meeting: Sendable {
     let session: SiteSession
     let grant: Grant
+    /// Seconds since 1970, and the same on the clock that nobody sets.
     let since: Int64
+    let began: Instant
   }
 
-  private struct State {
+  struct State {
     var agents: [AgentConfiguration]
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
-    /// Sessions that arrive and are still wanted. One that ends or is revoked before it is among `meetings` leaves here.
-    var expected: Set<SessionID> = []
-    var connectedSince: Int64?
-    var reconnects = 0
-    var lastProblem: String?
+    var connectedSince: Instant?
+    var outages = OutageLog()
+    /// Sessions that ended before their meeting was noted.
+    var endedEarly: Set<SessionID> = []
+    /// Of sessions that have ended.
+    var totals = SiteStatus.Totals()
     var refusals: [String: UInt64] = [:]
   }
 
   /// Meetings under way at once: each has a thread.
   private static let arrivalLimit = 32
   /// Sessions at once: each has a thread and its memory.
-  private static let sessionLimit = 128
+  static let sessionLimit = 128
 
   let name: String
-  private let identity: SiteIdentity
+  let identity: SiteIdentity
   private let log: Logger
-  private let state: Mutex<State>
+  private let flowLog: FlowLog
+  private let durations: SiteDurations
+  let state: Mutex<State>
   private let client = Mutex<ControlClient?>(nil)
 
-  init(name: String, identity: SiteIdentity, agents: [AgentConfiguration], log: Logger) {
+  init(
+    name: String, identity: SiteIdentity, agents: [AgentConfiguration], durations: SiteDurations, log: Logger
+  ) {
     self.name = name
     self.identity = identity
+    self.durations = durations
     self.log = log
+    flowLog = FlowLog(log)
     state = Mutex(State(agents: agents))
   }
 
@@ -79,27 +87,29 @@ final class SiteService: Sendable {
     log.info("agents replaced", metadata: ["agents": "\(agents.count)"])
   }
 
+  /// The host's links, addresses or routes have changed: connections that died of it are found and made anew.
+  func networkChanged() {
+    let sessions = state.withLock { $0.meetings.values.map(\.session) }
+    for session in sessions { session.probe() }
+    client.withLock { $0 }?.probe()
+  }
+
   // MARK: GateManager
 
   private func handle(_ event: ControlClientEvent) {
     switch event {
     case .connected(let welcome):
       state.withLock { state in
-        state.connectedSince = Clock.unixSeconds
-        state.lastProblem = nil
+        state.connectedSince = Clock.now
+        state.outages.recovered(now: Clock.now)
       }
       log.info("connected to GateManager", metadata: ["gate": "\(welcome.gate)"])
-      let drift = abs(Clock.unixSeconds - welcome.serverTime)
-      if drift > SignedGrant.clockSkew / 2 {
-        log.warning(
-          "this site's clock and GateManager's differ: grants may be refused", metadata: ["seconds": "\(drift)"])
-      }
+      compareClocks(welcome.serverTime)
       announce()
     case .disconnected(let error, let retry):
       state.withLock { state in
-        if state.connectedSince != nil { state.reconnects += 1 }
         state.connectedSince = nil
-        state.lastProblem = "\(error)"
+        state.outages.lost("\(error)", now: Clock.now, unixSeconds: Clock.unixSeconds)
       }
       log.warning(
         "no connection to GateManager",
@@ -112,22 +122,25 @@ final class SiteService: Sendable {
     switch envelope.message {
     case .dial(let dial): arrive(dial)
     case .revoke(let ending):
-      guard let session = release(ending.id) else { return }
+      guard let meeting = state.withLock({ $0.meetings[ending.id] }) else { return }
       log.info("session revoked", metadata: ["session": "\(ending.id)", "reason": "\(ending.reason)"])
-      session.end(ending.reason)
-    case .sessionEnded(let ending): release(ending.id)?.end(ending.reason)
+      meeting.session.end(ending.reason)
+    case .sessionEnded(let ending):
+      state.withLock({ $0.meetings[ending.id] })?.session.end(ending.reason)
     case .failure(let failure):
       log.warning("GateManager refused", metadata: ["code": "\(failure.code)", "reason": "\(failure.message)"])
     default: break
     }
   }
 
-  /// A session that isn't wanted any more, unless it is still arriving: then it ends once it is there.
-  private func release(_ id: SessionID) -> SiteSession? {
-    state.withLock { state in
-      state.expected.remove(id)
-      return state.meetings[id]?.session
-    }
+  /// Nothing depends on this site's clock but its log, and for that it should be right.
+  private func compareClocks(_ serverTime: Int64) {
+    let own = Clock.unixSeconds
+    let (drift, overflow) = own.subtractingReportingOverflow(serverTime)
+    guard overflow || drift.magnitude > UInt64(SignedGrant.clockSkew) else { return }
+    log.warning(
+      "this site's clock is wrong, or GateManager's: grants are judged by GateManager's",
+      metadata: ["site": "\(Timestamp.text(unixSeconds: own))", "gate": "\(Timestamp.text(unixSeconds: serverTime))"])
   }
 
   private func announce() {
@@ -147,7 +160,6 @@ final class SiteService: Sendable {
         return true
       }
       state.arriving += 1
-      state.expected.insert(dial.id)
       return false
     }
     guard !isFull else {
@@ -157,19 +169,11 @@ final class SiteService: Sendable {
     do throws(SystemError) {
       _ = try Thread(name: "meet") {
         self.meet(dial)
-        self.arrived(dial.id)
+        self.state.withLock { $0.arriving -= 1 }
       }
     } catch {
-      arrived(dial.id)
+      state.withLock { $0.arriving -= 1 }
       refuse(dial.id, "\(error)")
-    }
-  }
-
-  /// However it went.
-  private func arrived(_ id: SessionID) {
-    state.withLock { state in
-      state.arriving -= 1
-      state.expected.remove(id)
     }
   }
 
@@ -177,89 +181,82 @@ final class SiteService: Sendable {
     let id = dial.id
     var log = log
     log[metadataKey: "session"] = "\(id)"
-    let flowLog = log
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: Self.ownAddresses,
-        onFlow: { flow in
-          if let refusal = flow.refusal {
-            self.count(refusal)
-            flowLog.notice(
-              "flow refused",
-              metadata: [
-                "agent": "\(flow.agent)", "port": "\(flow.transport)/\(flow.port)", "reason": "\(refusal)",
-              ])
-          } else {
-            flowLog.info(
-              "flow opened", metadata: ["agent": "\(flow.agent)", "port": "\(flow.transport)/\(flow.port)"])
-          }
-        },
-        onEnd: { end in self.ended(id, end, flowLog) })
-      let meeting = Meeting(session: session, grant: grant, since: Clock.unixSeconds)
-      let isExpected = state.withLock { state in
-        guard state.expected.remove(id) != nil else { return false }
-        state.meetings[id] = meeting
-        return true
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(), onFlow: { self.record($0) },
+        onEnd: { self.ended(id, $0) })
+      let hasEnded = state.withLock { state in
+        state.totals.sessionsOpened += 1
+        if state.endedEarly.remove(id) != nil { return true }
+        state.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds, began: Clock.now)
+        return false
       }
-      // Ended already, by itself or by GateManager, and nobody would take it off the list again.
-      guard isExpected else { return session.end("it was ended while it began") }
       log.info(
         "session open",
-        metadata: ["user": "\(grant.user)", "pc": "\(grant.pc)", "reason": "\(grant.reason ?? "")"])
+        metadata: [
+          "user": "\(grant.user)", "pc": "\(grant.pc)", "purpose": "\(grant.reason ?? "")",
+          "until": "\(Timestamp.text(unixSeconds: grant.notAfter))",
+        ])
+      if hasEnded { log.info("session ended", metadata: ["reason": "it ended at once"]) }
     } catch {
+      state.withLock { $0.totals.sessionsRefused += 1 }
       log.warning("session refused", metadata: ["reason": "\(error)"])
       refuse(id, "\(error)")
     }
   }
 
-  private func count(_ refusal: Framing.Refusal) {
-    state.withLock { $0.refusals["\(refusal.reason)", default: 0] += 1 }
+  /// What became of a flow: on the session's thread.
+  private func record(_ flow: FlowReport) {
+    switch flow.event {
+    case .opened(let time):
+      if flow.transport == .tcp { durations.dial.record(time, ("outcome", "opened")) }
+    case .refused(let refusal):
+      state.withLock { $0.refusals["\(refusal.reason)", default: 0] += 1 }
+      if flow.transport == .tcp, flow.destination != nil {
+        durations.dial.record(flow.duration, ("outcome", "refused"))
+      }
+    case .ended: durations.flow.record(flow.duration, ("protocol", "\(flow.transport)"))
+    case .denied: break
+    }
+    flowLog.record(flow)
   }
 
-  private func ended(_ id: SessionID, _ end: SessionEnd, _ log: Logger) {
-    let meeting = state.withLock { state in
-      state.expected.remove(id)
-      return state.meetings.removeValue(forKey: id)
+  private func ended(_ id: SessionID, _ end: SessionEnd) {
+    let meeting = state.withLock { state -> Meeting? in
+      state.totals.sessionsEnded[end.label, default: 0] += 1
+      guard let meeting = state.meetings.removeValue(forKey: id) else {
+        state.endedEarly.insert(id)
+        return nil
+      }
+      state.totals.add(meeting.session.status)
+      return meeting
     }
-    log.info(
-      "session ended", metadata: ["reason": "\(end)", "user": "\(meeting?.grant.user ?? "")"])
+    if let meeting {
+      let status = meeting.session.status
+      log.info(
+        "session ended",
+        metadata: [
+          "session": "\(id)", "reason": "\(end)", "user": "\(meeting.grant.user)",
+          "seconds": "\((Clock.now - meeting.began).milliseconds / 1000)", "flows": "\(status.counters.streamsOpened)",
+          "bytesIn": "\(status.counters.dataBytesIn)", "bytesOut": "\(status.counters.dataBytesOut)",
+        ])
+    }
+    if end.isSudden { client.withLock { $0 }?.probe() }
     refuse(id, "\(end)")
   }
 
   /// Tells GateManager that this site won't come to a session, or has left it.
   private func refuse(_ id: SessionID, _ reason: String) {
-    try? client.withLock { $0 }?.send(.cancel(.init(id: id, reason: reason)))
+    client.withLock { $0 }?.leave(id, reason: reason)
   }
 
-  private static var ownAddresses: Set<IPAddress> {
-    guard let routes = try? RouteSocket(), let addresses = try? routes.addresses() else { return [] }
-    return Set(addresses.map(\.address))
-  }
-
-  // MARK: Status
-
-  /// Takes half a second, over which rates are measured.
-  var status: SiteStatus {
-    let before = state.withLock { $0.meetings.mapValues(\.session.status) }
-    if !before.isEmpty { Thread.sleep(.milliseconds(450)) }
-    return state.withLock { state in
-      let now = Clock.unixSeconds
-      let sessions = state.meetings.map { id, meeting in
-        SiteStatus.Session(id: id, meeting: meeting, before: before[id])
-      }
-      .sorted { $0.since < $1.since }
-      let agents = state.agents.map { agent in
-        let flows = sessions.reduce(0) { $0 + ($1.flowsByAgent[agent.name] ?? 0) }
-        return SiteStatus.Agent(
-          name: agent.name, device: "\(agent.device)", state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
-          about: agent.about)
-      }
-      return SiteStatus(
-        site: name, gate: identity.server.address.description, connected: state.connectedSince != nil,
-        connectedSeconds: state.connectedSince.map { now - $0 }, reconnects: state.reconnects,
-        problem: state.lastProblem, siteKey: "\(identity.keyHash)", agents: agents, sessions: sessions,
-        refusals: state.refusals)
+  /// Without them nothing would keep a subnet agent from the site itself: then there is no session.
+  private static func ownAddresses() throws(ArrivalError) -> Set<IPAddress> {
+    do throws(TunError) {
+      return Set(try RouteSocket().addresses().map(\.address))
+    } catch {
+      throw .local("the site's own addresses can't be listed: \(error)")
     }
   }
 }
@@ -267,6 +264,6 @@ final class SiteService: Sendable {
 extension AgentConfiguration {
   /// What the session's policy needs of it.
   var rule: SiteRule {
-    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, echo: ping)
+    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
   }
 }

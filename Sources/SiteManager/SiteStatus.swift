@@ -1,4 +1,5 @@
 import Control
+import Kernel
 import Primitives
 import Proxy
 import Service
@@ -22,8 +23,17 @@ struct SiteStatus: Codable, Sendable {
     /// Seconds since 1970.
     var since: Int64
     var expires: Int64
+    /// Open now, of whatever kind; and by kind.
     var flows: Int
+    var tcpFlows: Int
+    var udpFlows: Int
+    var echoFlows: Int
+    /// Since the session began.
+    var flowsOpened: UInt64
+    var flowsRefused: UInt64
+    /// The latest, queues included, and the shortest.
     var roundTripMicroseconds: Int64?
+    var shortestRoundTripMicroseconds: Int64?
     /// Payload of streams and flows, from and to the LinkManager.
     var bytesIn: UInt64
     var bytesOut: UInt64
@@ -36,72 +46,140 @@ struct SiteStatus: Codable, Sendable {
     var meanRecordOut: UInt64
     var meanDeviceRead: UInt64
     var meanDeviceWrite: UInt64
-    var memoryInUse: Int
+    var queues: QueueReport
+    var memory: MemoryReport
+    /// Datagrams and frames dropped and readers cut, by reason.
+    var drops: [String: UInt64]
     var flowsByAgent: [String: Int]
     var refusals: [String: UInt64]
   }
 
+  /// Since the service started, sessions that have ended included.
+  struct Totals: Codable, Sendable {
+    var sessionsOpened: UInt64 = 0
+    /// Meetings that came to nothing.
+    var sessionsRefused: UInt64 = 0
+    /// By how they ended.
+    var sessionsEnded: [String: UInt64] = [:]
+    var flowsOpened: UInt64 = 0
+    var bytesIn: UInt64 = 0
+    var bytesOut: UInt64 = 0
+    var records: UInt64 = 0
+    var drops: [String: UInt64] = [:]
+
+    mutating func add(_ status: SessionStatus) {
+      flowsOpened += status.counters.streamsOpened
+      bytesIn += status.counters.dataBytesIn
+      bytesOut += status.counters.dataBytesOut
+      records += status.recordsSealed + status.recordsOpened
+      for (reason, count) in status.drops { drops[reason, default: 0] += count }
+    }
+  }
+
   var site: String
   var gate: String
+  /// What is wrong, for people.
+  var problems: [String] = []
   var connected: Bool
   var connectedSeconds: Int64?
-  var reconnects: Int
+  var reconnects: UInt64
+  /// The latest losses of the connection to GateManager, oldest first.
+  var outages: [OutageReport]
   /// Why there is no connection.
   var problem: String?
   var siteKey: String
   var agents: [Agent]
   var sessions: [Session]
+  /// Meetings under way.
+  var arriving: Int
+  var sessionLimit: Int
   /// Flows refused, by reason.
   var refusals: [String: UInt64]
+  var totals: Totals
+  /// With `--flows`; what is missing of them beyond the bound.
+  var flows: [OpenFlowReport]?
+  var flowsOmitted: Int?
+  var process: ProcessReport?
 }
 
 extension SiteStatus.Session {
-  init(
-    id: SessionID, meeting: SiteService.Meeting, before: SessionStatus?
-  ) {
-    let status = meeting.session.status
-    let earlier = before?.counters ?? status.counters
-    let seconds = max(0.001, (status.time - (before?.time ?? status.time)).seconds)
-    let rate = { (later: UInt64, sooner: UInt64) in UInt64(Double(later &- sooner) / seconds) }
+  init(id: SessionID, grant: Grant, since: Int64, status: SessionStatus) {
     self.init(
-      id: "\(id)", user: meeting.grant.user, pc: meeting.grant.pc, reason: meeting.grant.reason,
-      since: meeting.since, expires: meeting.grant.notAfter, flows: status.streams,
+      id: "\(id)", user: grant.user, pc: grant.pc, reason: grant.reason, since: since, expires: grant.notAfter,
+      flows: status.streams, tcpFlows: status.kinds.tcp, udpFlows: status.kinds.udp, echoFlows: status.kinds.echo,
+      flowsOpened: status.counters.streamsOpened, flowsRefused: status.counters.streamsRefused,
       roundTripMicroseconds: status.roundTrip.map { $0.nanoseconds / 1000 },
-      bytesIn: status.counters.dataBytesIn, bytesOut: status.counters.dataBytesOut,
-      rateIn: rate(status.counters.dataBytesIn, earlier.dataBytesIn),
-      rateOut: rate(status.counters.dataBytesOut, earlier.dataBytesOut),
-      recordsIn: status.recordsOpened, recordsOut: status.recordsSealed,
+      shortestRoundTripMicroseconds: status.shortestRoundTrip.map { $0.nanoseconds / 1000 },
+      bytesIn: status.counters.dataBytesIn, bytesOut: status.counters.dataBytesOut, rateIn: status.rateIn,
+      rateOut: status.rateOut, recordsIn: status.recordsOpened, recordsOut: status.recordsSealed,
       meanRecordIn: status.bytesOpened / max(1, status.recordsOpened),
       meanRecordOut: status.bytesSealed / max(1, status.recordsSealed),
       meanDeviceRead: status.payloadReadBytes / max(1, status.payloadReads),
-      meanDeviceWrite: status.payloadWriteBytes / max(1, status.payloadWrites),
-      memoryInUse: status.memoryInUse, flowsByAgent: status.flowsByAgent, refusals: status.refusals)
+      meanDeviceWrite: status.payloadWriteBytes / max(1, status.payloadWrites), queues: QueueReport(status.queues),
+      memory: MemoryReport(status.pool), drops: status.drops, flowsByAgent: status.flowsByAgent,
+      refusals: status.refusals)
+  }
+}
+
+extension SiteStatus {
+  /// Fills in what is wrong, and what the process costs.
+  func completed() -> SiteStatus {
+    var report = self
+    report.process = ProcessReport.current
+    if !connected { report.problems.append("not connected to GateManager: \(problem ?? "still trying")") }
+    if sessions.count + arriving >= sessionLimit {
+      report.problems.append("\(sessionLimit) sessions are open or arriving: more are refused")
+    }
+    for session in sessions {
+      report.problems += session.memory.problems(of: "session \(session.id.prefix(8))")
+    }
+    report.problems += report.process?.problems ?? []
+    return report
   }
 }
 
 extension SiteStatus: CustomStringConvertible {
+  /// For people: what is wrong comes first.
   var description: String {
     var text = "site \(site) at \(gate): "
     text += connected ? "connected for \(Quantity.age(seconds: connectedSeconds ?? 0))" : "not connected"
-    if let problem, !connected { text += " (\(problem))" }
-    text += "\nkey \(siteKey), reconnects \(reconnects)\n\n"
+    text += ", lost \(reconnects) times\nkey \(siteKey)\n"
+    for problem in problems { text += "! \(problem.escaped)\n" }
     var table = Table("AGENT", "DEVICE", "STATE", "ABOUT")
     for agent in agents { table.append(agent.name, agent.device, agent.state, agent.about ?? "") }
-    text += "\(table)\n"
-    if sessions.isEmpty { return text + "no sessions\n" }
-    var list = Table(
-      "SESSION", "USER", "PC", "FLOWS", "RTT", "IN", "OUT", "RATE IN/OUT", "RECORD IN/OUT", "DEVICE READ/WRITE",
-      "REASON")
-    for session in sessions {
-      list.append(
-        String(session.id.prefix(8)), session.user, session.pc, "\(session.flows)",
-        session.roundTripMicroseconds.map { "\($0) µs" } ?? "-", Quantity.bytes(session.bytesIn),
-        Quantity.bytes(session.bytesOut), "\(Quantity.bytes(session.rateIn))/s \(Quantity.bytes(session.rateOut))/s",
-        "\(session.meanRecordIn)/\(session.meanRecordOut)",
-        "\(session.meanDeviceRead)/\(session.meanDeviceWrite)", session.reason ?? "")
-    }
-    text += "\n\(list)\n"
+    text += "\n\(table)\n\n\(sessionsText)"
     for (reason, count) in refusals.sorted(by: { $0.key < $1.key }) { text += "refused: \(reason): \(count)\n" }
+    for (reason, count) in totals.drops.sorted(by: { $0.key < $1.key }) { text += "dropped: \(reason): \(count)\n" }
+    text += OutageReport.text(outages, of: "GateManager", now: Clock.unixSeconds)
+    if let flows {
+      text += flows.isEmpty ? "\nno flows\n" : "\n\(OpenFlowReport.table(flows))\n"
+      if let flowsOmitted, flowsOmitted > 0 { text += "… and \(flowsOmitted) more\n" }
+    }
+    if let process { text += process.text + "\n" }
+    return text
+  }
+
+  private var sessionsText: String {
+    guard !sessions.isEmpty else { return "no sessions\n" }
+    var table = Table(
+      "SESSION", "USER", "PC", "AGE", "TCP/UDP/PING", "RTT (MIN)", "IN", "RATE", "OUT", "RATE", "RECORD IN/OUT",
+      "DEVICE READ/WRITE", "REASON")
+    let now = Clock.unixSeconds
+    for session in sessions {
+      let delay = { (time: Int64?) in time.map { Quantity.delay(microseconds: $0) } ?? "-" }
+      table.append(
+        String(session.id.prefix(8)), session.user, session.pc, Quantity.age(seconds: now - session.since),
+        "\(session.tcpFlows)/\(session.udpFlows)/\(session.echoFlows)",
+        "\(delay(session.roundTripMicroseconds)) (\(delay(session.shortestRoundTripMicroseconds)))",
+        Quantity.bytes(session.bytesIn), Quantity.rate(bytes: session.rateIn, in: .seconds(1)),
+        Quantity.bytes(session.bytesOut), Quantity.rate(bytes: session.rateOut, in: .seconds(1)),
+        "\(session.meanRecordIn)/\(session.meanRecordOut)", "\(session.meanDeviceRead)/\(session.meanDeviceWrite)",
+        session.reason ?? "")
+    }
+    var text = "\(table)\n"
+    for session in sessions {
+      text += "\(session.id.prefix(8)) \(session.queues.text)\n\(session.id.prefix(8)) memory: \(session.memory.text)\n"
+    }
     return text
   }
 }

@@ -46,6 +46,16 @@ struct DeadlineHeap {
     return first.slot
   }
 
+  /// Gives back memory once most deadlines are gone.
+  mutating func trim() -> Bool {
+    guard Trimming.isDue(entries.count, of: positions.count) else { return false }
+    let used = (positions.lastIndex { $0 >= 0 } ?? -1) + 1
+    guard used < positions.count else { return false }
+    positions = Trimming.copy(positions, used)
+    entries = Trimming.copy(entries, entries.count)
+    return true
+  }
+
   private mutating func removeEntry(at position: Int) {
     positions[Int(entries[position].slot)] = -1
     let last = entries.removeLast()

@@ -66,8 +66,9 @@ public struct StackLimits: Sendable {
   /// Ended connections that are remembered: about 250 bytes each. The oldest goes first, which costs a RST for a stray
   /// segment at worst.
   public var timeWait = 2048
-  /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds.
-  public var udpFlows = 4096
+  /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds; a supervision system that polls
+  /// each device from a port of its own, thousands. Each takes some 300 bytes with its table entries.
+  public var udpFlows = 12 * 1024
   /// Datagrams of one flow that wait for the verdict on it; most applications send one and wait for an answer.
   public var pendingDatagrams = 4
   /// Segments of a connection that wait for an earlier one. A lost super-segment is followed by few others, since a

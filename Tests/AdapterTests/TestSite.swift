@@ -34,12 +34,13 @@ final class TestSite: Sendable {
     tap = try link.duplicate().release()
     let ranges = { (ports: [UInt16]) in ports.compactMap { PortRange($0) } }
     let rule = Self.rule(tcp: siteTCP ?? tcp, udp: udp)
+    let id = try SessionID.random()
     session = try SiteSession(
-      socket: site, secrets: RecordSecrets(send: down, receive: up), surplus: [],
+      id: id, socket: site, secrets: RecordSecrets(send: down, receive: up), surplus: [],
       policy: SitePolicy(rules: [rule], granted: nil, expires: nil), limits: limits, onEnd: { _ in })
     agents = [AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp))]
     let established = EstablishedSession(
-      id: try SessionID.random(), site: "site", agents: agents, socket: link,
+      id: id, site: "site", agents: agents, socket: link,
       secrets: RecordSecrets(send: up, receive: down), surplus: [])
     try await adapter.attach(established) { [outcome] end in outcome.end.withLock { $0 = end } }
   }

@@ -76,6 +76,19 @@ import Testing
     #expect(throws: GrantError.notYetValid(from: from)) { try verify(signed, at: .min + 1) }
   }
 
+  @Test func theTimeThatIsLeftIsBounded() {
+    var grant = grant()
+    #expect(grant.remaining(at: from) == 3600)
+    #expect(grant.remaining(at: until + 1) == 0)
+    #expect(grant.remaining(at: 0) == Grant.longestTime)
+    #expect(grant.remaining(at: .min) == Grant.longestTime)
+    #expect(grant.remaining(at: .max) == 0)
+    grant.notAfter = .max
+    #expect(grant.remaining(at: -1) == Grant.longestTime)
+    grant.notAfter = .min
+    #expect(grant.remaining(at: .max) == 0)
+  }
+
   @Test func whatIsNotUnderstoodIsRefused() throws {
     var later = grant()
     later.version = 2

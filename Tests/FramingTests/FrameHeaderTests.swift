@@ -24,11 +24,11 @@ import Testing
     let header = FrameHeader(
       type: .datagram, length: 0x0102, stream: StreamID(slot: 0x0304, tenant: 0x0506), isContinued: true)
     #expect(bytes(of: header, payload: 0) == [8, 1, 1, 2, 5, 6, 3, 4])
-    #expect(FrameType.allCases.map(\.rawValue) == Array(1...15))
+    #expect(FrameType.allCases.map(\.rawValue) == Array(1...17))
   }
 
   @Test func unknownTypesAndFlagsAreRefused() {
-    for type in [0] + Array(16...255) as [UInt8] {
+    for type in [0] + Array(18...255) as [UInt8] {
       #expect(throws: FrameError.unknownType(type)) { try FrameHeader(parsing: [type, 0, 0, 0, 0, 0, 0, 0].span) }
     }
     for flags in 2...255 as ClosedRange<UInt8> {

@@ -91,6 +91,13 @@ struct ControlPeerTests {
     #expect(peer.handleTimeout(now: start + .seconds(45)) == [.close(.silent)])
     #expect(peer.nextDeadline == nil)
 
+    // A GateManager that was stopped for a minute has heard nobody meanwhile.
+    var late = self.peer(.site("north"))
+    _ = late.receive(hello(.siteManager), now: start, unixSeconds: 0)
+    #expect(late.handleTimeout(now: start + .seconds(60)) == [.send(ControlEnvelope(.ping(1)))])
+    #expect(late.handleTimeout(now: start + .seconds(84)).count == 1)
+    #expect(late.handleTimeout(now: start + .seconds(85)) == [.close(.silent)])
+
     var answering = self.peer(.site("north"))
     _ = answering.receive(hello(.siteManager), now: start, unixSeconds: 0)
     for step in 1...20 {

@@ -13,7 +13,8 @@ struct SessionTableTests {
   private func session(_ user: String = "ann") throws -> GateSession {
     GateSession(
       id: try SessionID.random(), user: user, pc: "pc", site: "north", owner: slot(0), clientKey: key, siteKey: key,
-      agents: ["plc"], reason: nil, created: 100, notAfter: 200, deadline: start + .seconds(30))
+      agents: ["plc"], reason: nil, created: 100, notAfter: 200, expires: start + .seconds(100),
+      deadline: start + .seconds(30))
   }
 
   @Test func bothEndsMeetOnce() throws {
@@ -43,9 +44,9 @@ struct SessionTableTests {
     var table = SessionTable()
     let session = try session()
     _ = table.insert(session)
-    #expect(table.overdue(now: start, unixSeconds: 150).isEmpty)
-    #expect(table.overdue(now: start + .seconds(30), unixSeconds: 150).map(\.isExpired) == [false])
-    #expect(table.overdue(now: start, unixSeconds: 201).map(\.isExpired) == [true])
+    #expect(table.overdue(now: start).isEmpty)
+    #expect(table.overdue(now: start + .seconds(30)).map(\.isExpired) == [false])
+    #expect(table.overdue(now: start + .seconds(101)).map(\.isExpired) == [true])
   }
 
   @Test func theNewestConnectionSpeaksForASite() {

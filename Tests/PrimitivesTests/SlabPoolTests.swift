@@ -156,6 +156,31 @@ import Testing
     #expect(pool.slabsInUse == 0)
   }
 
+  @Test func cellsGoBackOnceTheirFloodIsOver() {
+    var pool = SlabPool(slabSize: 8192, limit: 64)
+    var lane = SlabLane()
+    // A quarter of the pool: 16 slabs of four cells.
+    var held = (0..<64).map { pool.compact(pool.copy([UInt8($0)].span, in: &lane)!) }
+    pool.close(&lane)
+    #expect(pool.cellSlabs == 16)
+    for slice in held.dropFirst(2) { pool.release(slice) }
+    pool.trim()
+    #expect(pool.cellSlabs == 16, "in use since the last call")
+    pool.trim()
+    #expect(pool.cellSlabs == 2, "one for what is held, and one to spare")
+    #expect(pool.slabsInUse == 2)
+    for (index, slice) in held.prefix(2).enumerated() { #expect(pool.array(slice) == [UInt8(index)]) }
+    // Others take their place without touching what is held.
+    held = held.prefix(2) + (2..<64).map { pool.compact(pool.copy([UInt8($0)].span, in: &lane)!) }
+    #expect(pool.cellSlabs == 16)
+    for (index, slice) in held.enumerated() {
+      #expect(pool.array(slice) == [UInt8(index)])
+      pool.release(slice)
+    }
+    pool.close(&lane)
+    #expect(pool.slabsInUse == pool.cellSlabs)
+  }
+
   @Test func slicesCopyTheirBytes() {
     var pool = SlabPool(slabSize: 4096, limit: 4)
     var lane = SlabLane()

@@ -9,8 +9,8 @@ import Testing
       var random = SeededRandom(seed: seed)
       var backoff = Backoff()
       var ceiling = Interval.seconds(1)
-      for _ in 0..<12 {
-        ceiling = min(ceiling * 2, .seconds(60))
+      for attempt in 0..<Backoff.briskWaits + 6 {
+        ceiling = min(ceiling * 2, .seconds(attempt < Backoff.briskWaits ? 10 : 60))
         let wait = backoff.next(using: &random)
         #expect(wait >= max(.seconds(1), ceiling / 2) && wait <= ceiling)
       }
@@ -20,9 +20,11 @@ import Testing
   @Test func startsOverAfterReset() {
     var random = SeededRandom(seed: 1)
     var backoff = Backoff()
-    for _ in 0..<8 { _ = backoff.next(using: &random) }
+    for _ in 0..<Backoff.briskWaits + 8 { _ = backoff.next(using: &random) }
+    #expect(backoff.next(using: &random) >= .seconds(30))
     backoff.reset()
     #expect(backoff.next(using: &random) <= .seconds(2))
+    for _ in 1..<Backoff.briskWaits { #expect(backoff.next(using: &random) <= .seconds(10)) }
   }
 
   @Test func spreadsThoseThatStartTogether() {

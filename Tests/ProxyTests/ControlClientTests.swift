@@ -156,6 +156,53 @@ import Testing
     client.stop()
   }
 
+  @Test func aProbeFindsOutWithinSeconds() throws {
+    let isMute = try Cancellation()
+    let gate = try ScriptedGate(connections: 2) { number, stream, reader in
+      try ScriptedGate.welcome(&stream, &reader)
+      while true {
+        guard case .ping(let id) = try reader.receive(from: &stream, until: soon).message else { return }
+        if !isMute.isCancelled { try stream.send(.pong(id), until: soon) }
+        if number == 1 { return }
+      }
+    }
+    // Without a probe nobody would ask for a minute.
+    let client = try start(gate.gate, heartbeat: .seconds(60))
+    expectConnected(try events.next())
+    client.probe()
+    usleep(200_000)
+    isMute.cancel()
+    client.probe()
+    guard case .disconnected(.silent, _) = try events.next() else {
+      Issue.record("not noticed")
+      return
+    }
+    expectConnected(try events.next())
+    client.stop()
+  }
+
+  @Test func aProbeEndsTheWaitForTheNextAttempt() throws {
+    let server = try LocalServer { _ in }
+    let nobody = server.address
+    _ = try Outbound.connect(to: nobody, until: soon)
+    server.join()
+    var timing = ControlTiming()
+    timing.backoff = Backoff(shortest: .seconds(600), longest: .seconds(600))
+    let events = events
+    let client = try ControlClient(
+      to: GateServer(nobody, pin: .key(site.keyHash)), credentials: site.credentials, hello: hello, timing: timing
+    ) { events.append($0) }
+    for _ in 0..<3 {
+      guard case .disconnected(.dial(.refused), let wait) = try events.next() else {
+        Issue.record("another reason")
+        return
+      }
+      #expect(wait == .seconds(600))
+      client.probe()
+    }
+    client.stop()
+  }
+
   @Test func comesBackAfterTheConnectionIsLost() throws {
     let gate = try ScriptedGate(connections: 3) { number, stream, reader in
       if number == 1 {
@@ -227,6 +274,37 @@ import Testing
     try outbox.append(ControlEnvelope(.list))
     outbox.setOpen(false)
     #expect(outbox.take().isEmpty, "messages don't outlive their connection")
+  }
+
+  @Test func saysAgainWhichSessionsWereLeft() throws {
+    let outbox = try ControlOutbox()
+    let start = Instant(nanoseconds: 1_000_000_000)
+    func waiting() throws -> [SessionID] {
+      var decoder = MessageDecoder()
+      try decoder.receive(outbox.take().span)
+      var left: [SessionID] = []
+      while let envelope = try decoder.next() {
+        guard case .cancel(let ending) = envelope.message else { continue }
+        left.append(ending.id)
+      }
+      return left
+    }
+    let ids = try (0..<100).map { _ in try SessionID.random() }
+    // One that goes out, and may be lost with its connection, and many without a connection.
+    outbox.setOpen(true)
+    outbox.leave(.init(id: ids[0], reason: ""), now: start)
+    #expect(try waiting() == [ids[0]])
+    outbox.setOpen(false)
+    outbox.setOpen(true)
+    outbox.repeatDepartures(now: start + .seconds(20))
+    #expect(try waiting() == [ids[0]])
+    outbox.setOpen(false)
+    for id in ids { outbox.leave(.init(id: id, reason: ""), now: start + .seconds(30)) }
+    outbox.setOpen(true)
+    outbox.repeatDepartures(now: start + .seconds(60))
+    #expect(try waiting() == ids.suffix(ControlOutbox.departureLimit))
+    outbox.repeatDepartures(now: start + .seconds(150))
+    #expect(try waiting().isEmpty)
   }
 
   @Test func stopsWhileItConnects() throws {

@@ -17,12 +17,13 @@ struct SessionPair: ~Copyable {
   /// Changes bytes on their way to the site, if set.
   var tamper: ((inout [UInt8]) -> Void)?
 
-  init(seed: UInt64, limits: SessionLimits = SessionLimits()) throws {
+  /// - Parameter linkLimits: if the link's are others than the site's.
+  init(seed: UInt64, limits: SessionLimits = SessionLimits(), linkLimits: SessionLimits? = nil) throws {
     let first = try SecretBytes(random: 32)
     let second = try SecretBytes(random: 32)
     let start = Instant(nanoseconds: 1_000_000_000)
     let link = try Session(
-      role: .link, secrets: RecordSecrets(send: first, receive: second), limits: limits, now: start)
+      role: .link, secrets: RecordSecrets(send: first, receive: second), limits: linkLimits ?? limits, now: start)
     let site = try Session(
       role: .site, secrets: RecordSecrets(send: second, receive: first), limits: limits, now: start)
     random = SeededRandom(seed: seed)

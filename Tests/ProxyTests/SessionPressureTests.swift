@@ -42,6 +42,79 @@ import Testing
     #expect(pair.close() == 0)
   }
 
+  /// Opens streams until `count` are open, accepted by the site, with all events taken.
+  private func flood(_ pair: inout SessionPair, _ count: Int) throws -> [StreamID] {
+    var ids: [StreamID] = []
+    for _ in 0..<count {
+      ids.append(try pair.link.open(OpenRequest(agent: "x", transport: .udp, port: 1), tag: 7))
+    }
+    _ = try pair.exchange()
+    while let event = pair.site.nextEvent() {
+      if case .openRequested(let id) = event { pair.site.accept(id) }
+    }
+    _ = try pair.exchange()
+    while pair.link.nextEvent() != nil {}
+    return ids
+  }
+
+  @Test func aFloodThatHasDrainedLeavesNoMemoryAndNoNames() throws {
+    var pair = try SessionPair(seed: 44)
+    let first = try flood(&pair, 3000)
+    #expect(Set(first).count == 3000)
+    var gaveBack = [pair.link.trim(), pair.site.trim()]
+    #expect(gaveBack == [false, false], "all are open")
+    for id in first.dropFirst(10) { pair.link.reset(id, .limit, pool: &pair.pool) }
+    _ = try pair.exchange()
+    while pair.site.nextEvent() != nil {}
+    gaveBack = [pair.link.trim(), pair.site.trim()]
+    #expect(gaveBack == [true, true])
+    gaveBack = [pair.link.trim(), pair.site.trim()]
+    #expect(gaveBack == [false, false], "nothing is left to give")
+    let slots = [pair.link.streams.count, pair.site.streams.count]
+    #expect(slots == [11, 11])
+    // Late words about streams of the first flood mean none of the second's, which are in their places.
+    let second = try flood(&pair, 2990)
+    #expect(Set(second).isDisjoint(with: first))
+    #expect(Set(second.map(\.slot)) == Set(first.dropFirst(10).map(\.slot)))
+    for id in first.prefix(10) + second {
+      guard pair.link.contains(id), pair.site.contains(id) else {
+        Issue.record("\(id) isn't open")
+        break
+      }
+    }
+    let count = pair.link.streamCount
+    #expect(count == 3000)
+    #expect(pair.close() == 0)
+  }
+
+  @Test func tooManyStreamsAreRefusedAndFarSlotsEndTheSession() throws {
+    var pair = try SessionPair(seed: 45)
+    _ = try flood(&pair, pair.link.limits.streams)
+    #expect(throws: Refusal.self) {
+      _ = try pair.link.open(OpenRequest(agent: "x", transport: .tcp, port: 1), tag: 0)
+    }
+    _ = pair.close()
+    // A peer with more streams than this end has room for.
+    var small = SessionLimits()
+    small.streams = 10
+    var other = try SessionPair(seed: 46, limits: small, linkLimits: SessionLimits())
+    for _ in 0..<12 { _ = try other.link.open(OpenRequest(agent: "x", transport: .tcp, port: 1), tag: 0) }
+    _ = try other.exchange()
+    _ = try other.exchange()
+    var refused = 0
+    while let event = other.link.nextEvent() {
+      if case .refused(let id) = event, other.link.refusal(of: id)?.reason == .tooMany { refused += 1 }
+    }
+    #expect(refused == 2)
+    // And one that names slots which nobody can have come to.
+    let far = StreamID(slot: SessionLimits.slots, tenant: 1)
+    let request = OpenRequest(agent: "x", transport: .tcp, port: 1).bytes
+    _ = other.link.writer.add(.open, far, bytes: request.span, pool: &other.pool)
+    try other.link.writer.seal(into: &other.linkOutput, pool: &other.pool, now: other.now)
+    #expect(throws: SessionError.violation(.flooding)) { try other.exchange() }
+    _ = other.close()
+  }
+
   @Test func anEthernetFrameIsAlwaysAViolation() throws {
     for transport in TransportProtocol.allCases {
       var pair = try SessionPair(seed: 42)

@@ -1,4 +1,7 @@
+import Glibc
+import Kernel
 import Logging
+import Synchronization
 import Testing
 
 @testable import Service
@@ -31,6 +34,29 @@ struct LogHandlerTests {
     #expect(
       line == #"{"time":"1969-12-31T23:59:59.999Z","level":"info","message":"a \"b\"\u2028","_level":"mine","#
         + #""\u00e9":"\n\ud83d\ude00"}"# + "\n")
+  }
+
+  @Test func saysHowMuchAFullDiskHasSwallowed() {
+    let written = Mutex<[String]>([])
+    let room = Mutex(1)
+    let output = LogOutput { line in
+      let isFull = room.withLock { room in
+        room -= 1
+        return room < 0
+      }
+      written.withLock { $0.append(isFull ? String(line.prefix(3)) : line) }
+      return isFull ? .lost(SystemError(call: "write", code: ENOSPC), isTorn: true) : .written
+    }
+    let handler = TextLogHandler(level: .info, output: output)
+    for number in 1...4 { handler.log(event: event("line \(number)", [:])) }
+    room.withLock { $0 = 10 }
+    written.withLock { $0 = [] }
+    for number in 5...6 { handler.log(event: event("line \(number)", [:])) }
+    let lines = written.withLock { $0 }
+    #expect(lines.count == 3)
+    // Behind half a line, a line of its own.
+    #expect(lines[0].hasPrefix("\n") && lines[0].contains("lost count=3 reason=\"write: No space left on device\""))
+    #expect(lines[1].contains("line 5") && lines[2].contains("line 6"))
   }
 
   @Test(arguments: [

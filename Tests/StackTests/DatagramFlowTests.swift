@@ -135,4 +135,31 @@ import Testing
       #expect(sender.leakedSlabs() == 0)
     }
   }
+
+  @Test func aFloodThatHasDrainedLeavesNoMemory() throws {
+    let bench = Bench()
+    for port in UInt16(1)...3000 { bench.receive(Packets.udp([1], from: Endpoint(Packets.application.address, port))) }
+    for case .datagramFlowRequested(let flow, _) in bench.events() {
+      bench.stack.acceptDatagrams(flow, pool: &bench.pool, now: bench.now)
+    }
+    #expect(payloads(bench).count == 3000)
+    var isTrimmed = bench.stack.trim()
+    #expect(!isTrimmed, "all are open")
+    _ = try bench.advance(.seconds(60))
+    for port in UInt16(1)...5 { bench.receive(Packets.udp([2], from: Endpoint(Packets.application.address, port))) }
+    #expect(payloads(bench).count == 5)
+    _ = try bench.advance(.seconds(61))
+    #expect(bench.stack.datagramFlowCount == 5)
+    _ = bench.events()
+    isTrimmed = bench.stack.trim()
+    #expect(isTrimmed)
+    isTrimmed = bench.stack.trim()
+    #expect(!isTrimmed)
+    for port in UInt16(1)...5 { bench.receive(Packets.udp([3], from: Endpoint(Packets.application.address, port))) }
+    #expect(payloads(bench).count == 5, "those that went on are known still")
+    for port in UInt16(6)...10 { bench.receive(Packets.udp([4], from: Endpoint(Packets.application.address, port))) }
+    #expect(bench.events().count == 5, "and others are asked for anew")
+    #expect(bench.stack.datagramFlowCount == 10)
+    #expect(bench.leakedSlabs() == 0)
+  }
 }

@@ -1,6 +1,8 @@
 import CLinux
 import Glibc
+import Kernel
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Tun
@@ -63,6 +65,32 @@ struct HostNetworkWatcherTests {
       return events
     }
     #expect(events.contains(.overrun))
+  }
+}
+
+@Suite(.enabled(if: NetworkSandbox.isAvailable, NetworkSandbox.reason))
+struct HostNetworkMonitorTests {
+  @Test func `a burst of changes is one call and nothing comes after the end`() throws {
+    let calls = Atomic(0)
+    try NetworkSandbox.run {
+      let started = HostNetworkMonitor.start {
+        calls.add(1, ordering: .relaxed)
+      } onFailure: {
+        Issue.record("\($0)")
+      }
+      guard let monitor = started else { return }
+      let device = try TunDevice(opening: TunConfiguration(name: "watched"))
+      let routes = try RouteSocket()
+      for mtu in 1300..<1350 { try routes.setMTU(mtu, link: device.index ?? 0) }
+      let deadline = Clock.now + .seconds(10)
+      while calls.load(ordering: .relaxed) == 0, Clock.now < deadline { Thread.sleep(.milliseconds(10)) }
+      monitor.stop()
+      try need((1...3).contains(calls.load(ordering: .relaxed)), "\(calls.load(ordering: .relaxed)) calls")
+      calls.store(0, ordering: .relaxed)
+      try routes.setMTU(1400, link: device.index ?? 0)
+      Thread.sleep(HostNetworkMonitor.settling * 2)
+    }
+    #expect(calls.load(ordering: .relaxed) == 0)
   }
 }
 

@@ -12,7 +12,7 @@ import Synchronization
 public final class GateLink: Sendable {
   private struct State {
     var isConnected = false
-    var lastError: GateError?
+    var outages = OutageLog()
     var nextRequest: UInt64 = 1
     var waiting: [UInt64: CheckedContinuation<ControlMessage, any Error>] = [:]
     var waitingForConnection: [UInt64: CheckedContinuation<Void, any Error>] = [:]
@@ -29,9 +29,12 @@ public final class GateLink: Sendable {
 
   /// Starts connecting at once, and stays connected until it is let go of.
   ///
-  /// - Parameter onNotice: called for what GateManager says unasked (a session was revoked or has ended).
+  /// - Parameters:
+  ///   - onConnected: called whenever the connection has come about, on its thread: it must not block.
+  ///   - onNotice: called for what GateManager says unasked (a session was revoked or has ended), in the same way.
   public init(
     server: GateServer, credentials: TLSContext.Credentials, user: String, software: String,
+    onConnected: @escaping @Sendable () -> Void = {},
     onNotice: @escaping @Sendable (ControlMessage) -> Void = { _ in }
   ) throws(GateError) {
     let shared = Shared()
@@ -46,10 +49,12 @@ public final class GateLink: Sendable {
       case .connected:
         let waiting = shared.state.withLock { state in
           state.isConnected = true
+          state.outages.recovered(now: Clock.now)
           defer { state.waitingForConnection = [:] }
           return state.waitingForConnection
         }
         for continuation in waiting.values { continuation.resume() }
+        onConnected()
       case .disconnected(let error, _): Self.fail(shared, error)
       case .message(let envelope):
         let waiting = envelope.request.flatMap { request in
@@ -90,9 +95,18 @@ public final class GateLink: Sendable {
     return established
   }
 
+  public var status: GateLinkStatus {
+    shared.state.withLock { GateLinkStatus(isConnected: $0.isConnected, outages: $0.outages) }
+  }
+
   /// Tells GateManager that a session is over on this side.
   public func leave(_ id: SessionID, reason: String) {
-    try? client.send(.cancel(.init(id: id, reason: reason)))
+    client.leave(id, reason: reason)
+  }
+
+  /// There is reason to doubt the connection, or to hope for one: see `ControlClient.probe`.
+  public func probe() {
+    client.probe()
   }
 
   /// Ends the connection.
@@ -167,7 +181,7 @@ public final class GateLink: Sendable {
   private static func fail(_ shared: Shared, _ error: GateError) {
     let waiting = shared.state.withLock { state in
       state.isConnected = false
-      state.lastError = error
+      state.outages.lost("\(error)", now: Clock.now, unixSeconds: Clock.unixSeconds)
       defer {
         state.waiting = [:]
         state.waitingForConnection = [:]
@@ -177,4 +191,10 @@ public final class GateLink: Sendable {
     for continuation in waiting.0 { continuation.resume(throwing: error) }
     for continuation in waiting.1 { continuation.resume(throwing: error) }
   }
+}
+
+/// Whether a control connection is there, and what became of those before. A snapshot.
+public struct GateLinkStatus: Sendable {
+  public let isConnected: Bool
+  public let outages: OutageLog
 }

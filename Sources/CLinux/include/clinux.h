@@ -56,4 +56,6 @@ int clinux_event_descriptor(void);
 void clinux_event_signal(int fd);
 void clinux_event_clear(int fd);
 int clinux_thread_name(const char *name);
+/// Gives free pages of the heap back to the system.
+void clinux_trim_heap(void);
 #include "clinux_tun.h"

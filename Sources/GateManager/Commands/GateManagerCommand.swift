@@ -27,7 +27,7 @@ struct GateManagerCommand: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      InitCommand.self, RunCommand.self, UserCommand.self, SiteCommand.self, StatusCommand.self,
+      InitCommand.self, RunCommand.self, UserCommand.self, SiteCommand.self, StatusCommand.self, MetricsCommand.self,
     ])
 }
 
@@ -37,6 +37,7 @@ struct DirectoryOption: ParsableArguments {
   var directory = GateManagerCommand.defaultDirectory
 
   var gate: GateDirectory { GateDirectory(directory) }
+  var client: ManagementClient { ManagementClient(directory: directory, program: "gatemanager") }
 }
 
 /// Ends the program with a message on standard error.
@@ -55,6 +56,8 @@ func reporting(_ body: () throws -> Void) throws {
     throw fail("\(error)", error.exitCode)
   } catch let error as ManagementSocketError {
     throw fail("\(error)", .unavailable)
+  } catch let failure as CommandFailure {
+    throw fail(failure.description, failure.exitCode)
   } catch let error as CryptoError {
     let failure = CommandFailure(error)
     throw fail(failure.description, failure.exitCode)

@@ -38,14 +38,22 @@ struct RunCommand: ParsableCommand {
       let signals: ShutdownSignals
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
-      raiseDescriptorLimit()
+      DescriptorLimit.raise()
       location.gate.tidy()
-      let service = try start(endpoint, logger)
+      let metrics = MetricRegistry()
+      metrics.install()
+      let service = try start(endpoint, metrics, logger)
+      let table = MetricTable(GateMetrics.rows, registry: metrics)
+      let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
       let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in
-        guard request.command == "status" else {
+        guard request.command == "status" || request.command == "metrics" else {
           return .failure("unknownCommand", "this gatemanager doesn't know `\(request.command)`")
         }
-        return service.status().map { .success($0) } ?? .failure("busy", "the service doesn't answer")
+        guard let status = service.status() else { return .failure("busy", "the service doesn't answer") }
+        guard request.command == "metrics" else { return .success(status) }
+        table.record(status)
+        if let process = status.process { processTable.record(process) }
+        return .success(MetricsAnswer(metrics))
       }
       logger.notice("listening", metadata: ["address": "\(service.endpoint)"])
       let signal = signals.wait()
@@ -55,11 +63,12 @@ struct RunCommand: ParsableCommand {
     }
   }
 
-  private func start(_ endpoint: Endpoint, _ logger: Logger) throws -> GateService {
+  private func start(_ endpoint: Endpoint, _ metrics: MetricRegistry, _ logger: Logger) throws -> GateService {
     do {
       return try GateService(
         directory: location.gate,
-        options: FrontOptions(listen: endpoint, grantHours: grantHours, relayThreads: relayThreads), logger: logger)
+        options: FrontOptions(listen: endpoint, grantHours: grantHours, relayThreads: relayThreads),
+        durations: GateDurations(metrics), logger: logger)
     } catch let error as SystemError {
       switch error.code {
       case EACCES:
@@ -69,14 +78,6 @@ struct RunCommand: ParsableCommand {
       default: throw fail("\(error)", .system)
       }
     }
-  }
-
-  /// Two descriptors a session, and two for each pipe: the usual 1024 are few.
-  private func raiseDescriptorLimit() {
-    var limit = rlimit()
-    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = min(limit.rlim_max, 1 << 20)
-    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 }
 

@@ -15,10 +15,16 @@ struct SiteCommand: ParsableCommand {
       discussion: """
         The code is the last line of the output. It works once, for `sitemanager enroll`, and tells the SiteManager
         which GateManager to trust. Only a hash of it is kept: who loses it makes another one with --renew.
+
+        With several names, each site's name and code are one line, for scripts that prepare many SiteManagers.
+
+        EXAMPLES
+          gatemanager site add plant-7
+          gatemanager site add press-{001..250} >codes
         """)
 
-    @Argument(help: "The site's name: \(RecordName.rule).")
-    var name: String
+    @Argument(help: "The site's name: \(RecordName.rule). Or several.")
+    var names: [String]
     @OptionGroup var location: DirectoryOption
     @Option(help: "Hours until the code expires.")
     var hours = 24
@@ -33,21 +39,32 @@ struct SiteCommand: ParsableCommand {
       try reporting {
         let gate = location.gate
         let keys = try gate.loadKeys()
-        let now = Clock.unixSeconds
-        let code = try EnrolmentCode(gateKey: keys.server.keyHash)
-        let enrolment = SiteRecord.Enrolment(
-          secretHash: Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes), expires: now + Int64(hours) * 3600)
-        if renew {
-          var record = try gate.sites.existing(name)
-          record.enrolment = enrolment
-          try gate.sites.save(record, replacing: true)
-        } else {
-          try gate.sites.save(SiteRecord(name: name, created: now, enrolment: enrolment), replacing: false)
+        for name in names {
+          let code = try make(name, in: gate, keys)
+          if names.count == 1 {
+            print("site \(name): enrol within \(hours) h with this code, once:")
+            print("sitemanager enroll --gate HOST:443 --name \(name) --code CODE")
+            print(code.text)
+          } else {
+            print(name, code.text)
+          }
         }
-        print("site \(name): enrol within \(hours) h with this code, once:")
-        print("sitemanager enroll --gate HOST:443 --name \(name) --code CODE")
-        print(code.text)
       }
+    }
+
+    private func make(_ name: String, in gate: GateDirectory, _ keys: GateDirectory.Keys) throws -> EnrolmentCode {
+      let now = Clock.unixSeconds
+      let code = try EnrolmentCode(gateKey: keys.server.keyHash)
+      let enrolment = SiteRecord.Enrolment(
+        secretHash: Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes), expires: now + Int64(hours) * 3600)
+      if renew {
+        var record = try gate.sites.existing(name)
+        record.enrolment = enrolment
+        try gate.sites.save(record, replacing: true)
+      } else {
+        try gate.sites.save(SiteRecord(name: name, created: now, enrolment: enrolment), replacing: false)
+      }
+      return code
     }
   }
 

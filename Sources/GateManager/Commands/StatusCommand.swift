@@ -1,24 +1,30 @@
 import ArgumentParser
-import FoundationEssentials
 import Service
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "Shows sites, users, sessions and refusals of the running service.")
+    commandName: "status", abstract: "Shows sites, users, sessions, the relay and refusals of the running service.",
+    discussion: "What is wrong comes first.")
 
   @OptionGroup var location: DirectoryOption
 
-  @Flag(help: "Print JSON, for programs.")
-  var json = false
+  @OptionGroup var options: StatusOptions
 
   func run() throws {
-    try reporting {
-      let client = ManagementClient(directory: location.gate.path, program: "gatemanager")
-      let report = try client.request(ManagementRequest("status"), as: StatusReport.self, timeoutSeconds: 10)
-      guard json else { return print(report.text) }
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      print(String(decoding: try encoder.encode(report), as: UTF8.self))
-    }
+    try reporting { try options.show(StatusReport.self, of: location.client) }
+  }
+}
+
+struct MetricsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "metrics", abstract: "Prints the running service's metrics for Prometheus.",
+    discussion: MetricsOptions.discussion)
+
+  @OptionGroup var location: DirectoryOption
+
+  @OptionGroup var options: MetricsOptions
+
+  func run() throws {
+    try reporting { try options.run(location.client) }
   }
 }

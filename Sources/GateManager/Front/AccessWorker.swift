@@ -24,6 +24,8 @@ final class AccessWorker: Sendable {
   enum Event: Sendable {
     case answered(Outcome, connection: SlotID, request: UInt64?)
     case membership(Membership)
+    /// Records that can't be read now; none of them if all can.
+    case storeProblems([String])
   }
 
   /// How often the directory is looked at.
@@ -62,6 +64,7 @@ final class AccessWorker: Sendable {
     var known = known
     // The first look comes always: something may have changed since the service read it.
     var stamps: [[Int]] = []
+    var reported: [String] = []
     while true {
       _ = try? poller.wait(timeout: watchInterval)
       for job in mailbox.receive() {
@@ -75,11 +78,18 @@ final class AccessWorker: Sendable {
       }
       let current = [office.directory.users.stamp, office.directory.sites.stamp]
       guard current != stamps else { continue }
-      // The kernel's time stamps are some milliseconds coarse: a change right behind this look could have the same.
-      let newest = current.compactMap(\.first).max() ?? 0
-      stamps = Int64(newest) >= Clock.unixSeconds - 1 ? [] : current
+      // The kernel's time stamps are some milliseconds coarse: a change right behind this look could have the same. One
+      // far in the future is of before the clock was set back, and no later change has it.
+      let now = Clock.unixSeconds
+      let isFresh = current.compactMap(\.first).contains { abs(Int64($0) - now) <= 1 }
+      stamps = isFresh ? [] : current
       let (membership, problems) = office.directory.loadMembership()
       for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
+      let unreadable = problems.map { "\($0)" }
+      if unreadable != reported {
+        reported = unreadable
+        report(.storeProblems(unreadable))
+      }
       // A file that can't be read must not throw anybody out who is in: wait until it is mended.
       guard problems.isEmpty, membership != known else { continue }
       known = membership

@@ -11,6 +11,7 @@ final class Connection {
     case data(DataPeer)
   }
 
+  let accepted: Instant
   let peer: Endpoint?
   let address: String
   /// Without the port: who is throttled.
@@ -38,6 +39,7 @@ final class Connection {
   init(
     _ socket: consuming OwnedDescriptor, peer: Endpoint?, context: TLSContext, now: Instant
   ) throws(CryptoError) {
+    accepted = now
     self.peer = peer
     address = peer.map { "\($0)" } ?? "?"
     host = peer.map { "\($0.address)" } ?? "?"

@@ -55,15 +55,25 @@ final class Front {
   /// Connections whose request is with the worker, and what a failure is held against.
   var pending: [SlotID: [String]] = [:]
   var refusals: [Refusal: UInt64] = [:]
+  var totals = FrontTotals()
+  /// Why and for how long sites were away, by name; of enrolled ones only.
+  var siteOutages: [String: OutageLog] = [:]
+  /// What the worker found in the store and couldn't read.
+  var storeProblems: [String] = []
+  let durations: GateDurations?
   /// Read once a turn of the loop.
   var now = Clock.now
   private var nextTick = Clock.now
   /// Out of descriptors: don't accept until the next tick.
   private var isListening = true
+  /// A new connection's descriptor has to be below it. Read once a tick, since the limit may be changed from outside.
+  private var descriptorCeiling = 0
+  /// Nobody new could be served lately; logged once, and once when it is over.
+  private var isExhausted = false
 
   init(
     options: FrontOptions, keys: GateDirectory.Keys, membership: Membership, listener: consuming OwnedDescriptor,
-    mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, logger: Logger
+    mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, durations: GateDurations?, logger: Logger
   ) throws {
     self.options = options
     self.keys = keys
@@ -71,6 +81,7 @@ final class Front {
     self.mailbox = mailbox
     self.relay = relay
     self.worker = worker
+    self.durations = durations
     self.logger = logger
     context = try TLSContext(
       .server, credentials: keys.server.credentials, peer: .requested,
@@ -83,6 +94,7 @@ final class Front {
 
   /// Runs until told to stop.
   func run() {
+    readDescriptorLimit()
     while true {
       let count = (try? poller.wait(timeout: max(.zero, nextTick - Clock.now))) ?? 0
       now = Clock.now
@@ -115,9 +127,19 @@ final class Front {
         socket = accepted
       } catch {
         // Out of descriptors or memory. Level-triggered, the poller would report it again at once.
-        logger.error("accept failed", metadata: ["error": "\(error)"])
+        exhausted("\(error)")
         listen(false)
         return
+      }
+      totals.connectionsAccepted &+= 1
+      // The kernel gives the lowest number that is free: all below are in use.
+      guard socket.rawValue < descriptorCeiling else {
+        exhausted("new connections have \(descriptorCeiling) descriptors (RLIMIT_NOFILE)")
+        continue
+      }
+      if isExhausted {
+        isExhausted = false
+        logger.notice("new connections are served again")
       }
       let peer = Socket.peerEndpoint(socket)
       guard !connections.isFull, strangers.admit(peer?.address) else {
@@ -133,6 +155,7 @@ final class Front {
       try Socket.setNoDelay(socket)
       try Socket.setKeepalive(socket, idle: 20, interval: 5, probes: 4)
       try Socket.setUserTimeout(socket, milliseconds: 30_000)
+      Socket.limitRetransmission(socket, to: Socket.briskRetransmission)
       let connection = try Connection(socket, peer: peer, context: context, now: now)
       guard let id = connections.insert(connection) else { return }
       try poller.add(connection.rawSocket, token: id.token, for: .readable)
@@ -140,6 +163,18 @@ final class Front {
       logger.error(
         "a connection can't be served", metadata: ["address": "\(peer.map { "\($0)" } ?? "?")", "error": "\(error)"])
     }
+  }
+
+  private func exhausted(_ reason: String) {
+    count(.outOfDescriptors)
+    guard !isExhausted else { return }
+    isExhausted = true
+    logger.error("no new connection can be served; sessions go on", metadata: ["error": "\(reason)"])
+  }
+
+  private func readDescriptorLimit() {
+    let limit = DescriptorLimit.current
+    descriptorCeiling = limit - GateLimits.reservedDescriptors(of: limit)
   }
 
   private func listen(_ on: Bool) {
@@ -165,7 +200,9 @@ final class Front {
 
   private func handleTimeouts() {
     listen(true)
+    readDescriptorLimit()
     tickets.sweep(now: now)
+    sessions.sampleRates(now: now)
     endOverdueSessions()
     strangers = StrangerCount()
     for id in connections.ids where connections.contains(id) {
@@ -173,6 +210,8 @@ final class Front {
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
       if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
+    // Some 50 KiB each, which the C library would keep for good.
+    if connections.trim() { Heap.trim() }
   }
 
   private func stop() {

@@ -2,6 +2,7 @@ import Control
 import Kernel
 import Logging
 import Primitives
+import Proxy
 import Service
 
 /// What control peers ask for.
@@ -62,6 +63,7 @@ extension Front {
   func take(_ event: AccessWorker.Event) {
     switch event {
     case .membership(let membership): replace(membership)
+    case .storeProblems(let problems): storeProblems = problems
     case .answered(let outcome, let id, let request):
       // The connection may have gone: a failed try counts all the same.
       let keys = pending.removeValue(forKey: id) ?? []
@@ -89,6 +91,7 @@ extension Front {
   private func replace(_ new: Membership) {
     guard new != membership else { return }
     membership = new
+    siteOutages = siteOutages.filter { new.siteKeys[$0.key] != nil }
     for session in sessions.ids(where: { new.identities[$0.clientKey] == nil || new.siteKeys[$0.site] != $0.siteKey }) {
       endSession(session, .membershipEnded)
     }
@@ -109,7 +112,11 @@ extension Front {
     case .site(let name):
       let site = Registry.OnlineSite(connection: id, key: key, address: connection.address, since: unix, agents: nil)
       // The newer connection wins: the older may be one that died without a word.
-      if let old = registry.add(site, name: name), old != id { fence(old) }
+      if let old = registry.add(site, name: name), old != id {
+        siteOutages[name, default: OutageLog()].lost(Refusal.fenced.text, now: now, unixSeconds: unix)
+        fence(old)
+      }
+      siteOutages[name]?.recovered(now: now)
       logger.notice("site online", metadata: ["site": "\(name)", "address": "\(connection.address)"])
     case .user(let name, let pc):
       registry.add(
@@ -141,6 +148,7 @@ extension Front {
         endSession(session, .siteOffline)
       }
       guard reason != .fenced else { return }
+      siteOutages[name, default: OutageLog()].lost(reason.text, now: now, unixSeconds: Clock.unixSeconds)
       logger.notice("site offline", metadata: ["site": "\(name)", "reason": "\(reason.text)"])
     case .user(let name, let pc):
       for session in sessions.ids(where: { $0.owner == id }) { endSession(session, .disconnected) }
@@ -168,38 +176,5 @@ extension Front {
       envelope = ControlPeer.failure(.internalError, "there are too many sites to list", request)
     }
     enqueue(envelope, id)
-  }
-
-  // MARK: Status
-
-  func report() -> StatusReport {
-    let totals = relay.figures
-    let sites = registry.summaries(membership).map { summary in
-      let online = registry.sites[summary.name]
-      return StatusReport.Site(
-        name: summary.name, online: summary.online, since: online?.since, address: online?.address,
-        key: "\(summary.keyHash)", agents: summary.agents)
-    }
-    let users = registry.users.map { id, user in
-      StatusReport.User(
-        name: user.name, pc: user.pc, address: user.address, since: user.since,
-        sessions: sessions.ids { $0.owner == id }.count)
-    }
-    let running = sessions.all.values.map { session in
-      StatusReport.Session(
-        id: "\(session.id)", user: session.user, pc: session.pc, site: session.site,
-        stage: session.stage == .relayed ? "relayed" : "meeting", agents: session.agents, reason: session.reason,
-        since: session.created, until: session.notAfter, bytesFromLink: session.meter?.bytes(from: .first) ?? 0,
-        bytesFromSite: session.meter?.bytes(from: .second) ?? 0, splices: session.meter?.splices ?? 0)
-    }
-    return StatusReport(
-      gate: keys.gate, listen: Socket.localEndpoint(listener).map { "\($0)" } ?? "\(options.listen)", since: started,
-      now: Clock.unixSeconds, key: "\(keys.server.keyHash)", connections: connections.count, sites: sites,
-      users: users.sorted { ($0.name, $0.since) < ($1.name, $1.since) },
-      sessions: running.sorted { $0.since < $1.since },
-      relay: StatusReport.Relay(
-        threads: relay.threadCount, active: totals.active, started: totals.started, bytes: totals.bytes,
-        splices: totals.splices),
-      refusals: Dictionary(uniqueKeysWithValues: refusals.map { ($0.key.rawValue, $0.value) }))
   }
 }

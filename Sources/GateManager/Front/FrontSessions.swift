@@ -28,12 +28,15 @@ extension Front {
     guard sessions.count(of: user) < GateLimits.sessionsPerUser, sessions.count < GateLimits.sessions else {
       return refuse(.tooManySessions, .busy, "you have too many sessions: end one first")
     }
+    let created = Clock.unixSeconds
+    let hours = Int64(options.grantHours)
     do {
       let session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
         siteKey: siteKey, agents: agents.map(\.name),
-        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: Clock.unixSeconds,
-        notAfter: Clock.unixSeconds + Int64(options.grantHours) * 3600, deadline: now + GateLimits.meetingTime)
+        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: created,
+        notAfter: created + hours * 3600, began: now, expires: now + .seconds(hours * 3600),
+        deadline: now + GateLimits.meetingTime)
       // The agents by name, so that one that the site adds later isn't granted unseen.
       let grant = try Grant(
         session: session.id, gate: keys.gate, site: body.site, siteKey: siteKey, user: user, pc: pc,
@@ -43,8 +46,10 @@ extension Front {
       let linkTicket = try tickets.issue(.linkManager, session: session.id, keyHash: clientKey, now: now)
       let siteTicket = try tickets.issue(.siteManager, session: session.id, keyHash: siteKey, now: now)
       guard sessions.insert(session) else { return refuse(.tooManySessions, .busy, "too many sessions") }
-      logger.notice("session opened", metadata: metadata(session))
-      send(.dial(.init(id: session.id, ticket: siteTicket, grant: grant)), to: site.connection)
+      totals.sessionsOpened &+= 1
+      logger.notice("session opened", metadata: metadata(opening: session, address: connection.address))
+      send(
+        .dial(.init(id: session.id, ticket: siteTicket, grant: grant, serverTime: created)), to: site.connection)
       enqueue(
         ControlEnvelope(
           .session(.init(id: session.id, ticket: linkTicket, grant: grant, siteKey: siteKey, agents: agents)),
@@ -128,7 +133,11 @@ extension Front {
       return endSession(session.id, .stopping)
     }
     sessions.relayed(session.id, meter)
-    logger.notice("session relayed", metadata: metadata(session))
+    totals.sessionsRelayed &+= 1
+    durations?.meeting.record(now - session.began)
+    var story = metadata(session)
+    story["meetingMilliseconds"] = "\((now - session.began).milliseconds)"
+    logger.notice("session relayed", metadata: story)
   }
 
   /// A data connection ended before its switch.
@@ -142,6 +151,7 @@ extension Front {
   /// Cuts a session and tells both control connections.
   func endSession(_ id: SessionID, _ reason: Refusal) {
     guard let session = forget(id, reason.text) else { return }
+    totals.sessionsEnded[reason.rawValue, default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: reason.text))
     if session.stage == .relayed { relay.cancel(id) }
     let ending = ControlMessage.Ending(id: id, reason: reason.text)
@@ -149,27 +159,30 @@ extension Front {
   }
 
   func relayEnded(_ id: SessionID, _ end: RelayEnd) {
-    guard let session = forget(id, "\(end)") else { return }
-    logger.notice("session ended", metadata: metadata(session, reason: "\(end)"))
-    tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: "\(end)")))
+    guard let session = forget(id, end.story) else { return }
+    totals.sessionsEnded[end.label, default: 0] &+= 1
+    logger.notice("session ended", metadata: metadata(session, reason: end.story))
+    tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: end.story)))
   }
 
   /// An end says that it won't come, or has left.
   func cancel(_ ending: ControlMessage.Ending, _ id: SlotID, _ connection: Connection) {
     guard let session = sessions[ending.id], let identity = connection.identity else { return }
     switch identity {
-    case .user: guard session.owner == id else { return }
+    // By the key, not the connection: it may be said again by the one that follows a lost one.
+    case .user: guard session.clientKey == connection.keyHash else { return }
     case .site(let name): guard session.site == name else { return }
     }
     let reason = String(ending.reason.escaped.prefix(GateLimits.reasonBytes))
     guard forget(ending.id, reason) != nil else { return }
+    totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
     if session.stage == .relayed { relay.cancel(ending.id) }
     tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
   }
 
   func endOverdueSessions() {
-    for (id, isExpired) in sessions.overdue(now: now, unixSeconds: Clock.unixSeconds) {
+    for (id, isExpired) in sessions.overdue(now: now) {
       endSession(id, isExpired ? .sessionEnded : .noPeer)
     }
   }
@@ -197,17 +210,5 @@ extension Front {
   private func tell(_ session: GateSession, _ message: ControlMessage) {
     send(message, to: session.owner)
     if let site = registry.sites[session.site], site.key == session.siteKey { send(message, to: site.connection) }
-  }
-
-  private func metadata(_ session: GateSession, reason: String? = nil) -> Logger.Metadata {
-    var metadata: Logger.Metadata = [
-      "session": "\(session.id)", "user": "\(session.user)", "pc": "\(session.pc)", "site": "\(session.site)",
-    ]
-    if let reason { metadata["reason"] = "\(reason)" }
-    if let meter = session.meter {
-      metadata["fromLink"] = "\(meter.bytes(from: .first))"
-      metadata["fromSite"] = "\(meter.bytes(from: .second))"
-    }
-    return metadata
   }
 }

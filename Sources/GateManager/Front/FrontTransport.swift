@@ -54,6 +54,8 @@ extension Front {
   /// The end of the handshake: what is this connection for?
   private func begin(_ id: SlotID, _ connection: Connection) -> Bool {
     connection.keyHash = connection.tls.peerKeyHash
+    totals.handshakes &+= 1
+    durations?.handshake.record(now - connection.accepted)
     switch connection.tls.alpn {
     case ControlProtocol.alpn:
       let identity = connection.keyHash.flatMap { membership.identities[$0] }

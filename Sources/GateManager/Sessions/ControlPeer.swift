@@ -109,6 +109,10 @@ struct ControlPeer: Sendable {
     case .greeting(let deadline): return now >= deadline ? close(.noHello) : []
     case .anonymous(let deadline) where now >= deadline: return close(.idleStranger)
     case .anonymous, .identified:
+      // What peers have said meanwhile waits unread: they aren't silent, we were deaf. All of them get their time again.
+      if let deadline = nextDeadline, now - deadline >= GateLimits.absence {
+        lastReceived = now + (.zero - GateLimits.pingInterval)
+      }
       if now - lastReceived >= GateLimits.deadInterval { return close(.silent) }
       guard now >= max(lastReceived, lastPing) + GateLimits.pingInterval else { return [] }
       lastPing = now

@@ -8,6 +8,9 @@ enum GateLimits {
   static let strangers = 2048
   /// Of these, how many may come from one IPv4 address or IPv6 /64: a whole office behind one router logs in at once.
   static let strangersPerAddress = 64
+  /// Descriptors that new connections leave alone, of so many that the process may have: a quarter, and 1,024 at most.
+  /// They are for the pipes of sessions under way, and for the service itself.
+  static func reservedDescriptors(of limit: Int) -> Int { min(limit / 4, 1024) }
   static let handshakeTime = Interval.seconds(10)
   /// From the end of the handshake to `hello`, or to the ticket.
   static let firstMessageTime = Interval.seconds(10)
@@ -20,6 +23,8 @@ enum GateLimits {
   static let pingInterval = Interval.seconds(20)
   /// Silence after which a peer is given up: two pings that went unanswered.
   static let deadInterval = Interval.seconds(45)
+  /// A look at a peer's deadline that comes so much too late tells that this host was stopped or asleep.
+  static let absence = Interval.seconds(5)
 
   /// Messages of one peer: a second, and at once after silence.
   static let messageRate: Int64 = 20

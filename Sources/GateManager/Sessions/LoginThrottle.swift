@@ -19,6 +19,9 @@ struct LoginThrottle: Sendable {
 
   private var entries: [String: Entry] = [:]
 
+  /// Names and addresses with failures that aren't forgotten.
+  var count: Int { entries.count }
+
   /// How long these have to wait yet; `nil` if they may try. A key is a user name or an address, with a prefix.
   func wait(for keys: [String], now: Instant) -> Interval? {
     keys.compactMap { entries[$0].map { $0.until - now } }.max().flatMap { $0 > .zero ? $0 : nil }

@@ -1,6 +1,6 @@
 /// Why a connection or a request was turned away or ended: one counter each.
 enum Refusal: String, Hashable, Sendable, CaseIterable {
-  case tooManyConnections, handshakeFailed, handshakeTimeout, wrongProtocol
+  case tooManyConnections, outOfDescriptors, handshakeFailed, handshakeTimeout, wrongProtocol
   case noHello, incompatible, wrongRole, notRegistered, malformed, tooFast, tooManyTries, idleStranger, silent
   case slowReader, fenced, membershipEnded, disconnected, stopping
   case badCredentials, badCode, throttled, busy
@@ -11,6 +11,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
   var text: String {
     switch self {
     case .tooManyConnections: "too many connections"
+    case .outOfDescriptors: "no descriptor is left for it"
     case .handshakeFailed: "the TLS handshake failed"
     case .handshakeTimeout: "the TLS handshake took too long"
     case .wrongProtocol: "no protocol in common"

@@ -16,12 +16,17 @@ struct GateSession: Sendable {
   let reason: String?
   /// Seconds since 1970.
   let created, notAfter: Int64
+  /// When it was asked for and when the grant is over, on a clock that nobody sets.
+  var began = Instant.zero
+  let expires: Instant
   /// Until when both ends have to be there.
   var deadline: Instant?
   var stage = Stage.meeting
   /// The data connections that are there.
   var link, siteEnd: SlotID?
   var meter: RelayMeter?
+  var rateFromLink = Throughput()
+  var rateFromSite = Throughput()
 
   subscript(role: Role) -> SlotID? {
     get { role == .linkManager ? link : siteEnd }
@@ -68,6 +73,15 @@ struct SessionTable {
     all[id]?.meter = meter
   }
 
+  /// Measures how fast the relays are; to be called about twice a second.
+  mutating func sampleRates(now: Instant) {
+    for index in all.values.indices {
+      guard let meter = all.values[index].meter else { continue }
+      all.values[index].rateFromLink.sample(meter.bytes(from: .first), now: now)
+      all.values[index].rateFromSite.sample(meter.bytes(from: .second), now: now)
+    }
+  }
+
   mutating func remove(_ id: SessionID) -> GateSession? {
     guard let session = all.removeValue(forKey: id) else { return nil }
     let left = (counts[session.user] ?? 1) - 1
@@ -76,9 +90,9 @@ struct SessionTable {
   }
 
   /// Those that nobody came for in time, and those whose grant is over.
-  func overdue(now: Instant, unixSeconds: Int64) -> [(id: SessionID, isExpired: Bool)] {
+  func overdue(now: Instant) -> [(id: SessionID, isExpired: Bool)] {
     all.values.compactMap { session in
-      if unixSeconds > session.notAfter { return (session.id, true) }
+      if now > session.expires { return (session.id, true) }
       if let deadline = session.deadline, now >= deadline { return (session.id, false) }
       return nil
     }

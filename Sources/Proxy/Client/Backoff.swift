@@ -1,33 +1,46 @@
 import Primitives
 
-/// How long to wait before the next attempt: exponential with jitter.
+/// How long to wait before the next attempt: exponential with jitter, in two stages.
 ///
-/// Each wait lies in the upper half below its ceiling, which doubles up to the limit: after a GateManager's restart
-/// a thousand sites come back spread out, and none comes back at once.
+/// Each wait lies in the upper half below its ceiling: after a GateManager's restart a thousand sites come back spread
+/// out, and none comes back at once. The ceiling doubles to `brisk` and stays there for some minutes, since most
+/// outages are short and users wait for their end; then it doubles on to `longest`.
 public struct Backoff: Hashable, Sendable {
   /// The shortest wait.
   public let shortest: Interval
+  /// The longest wait of the first `briskWaits`.
+  public let brisk: Interval
   /// The longest wait.
   public let longest: Interval
   private var ceiling: Interval
+  private var waits = 0
 
-  /// - Parameter shortest: more than zero, and not more than `longest`; otherwise set right.
-  public init(shortest: Interval = .seconds(1), longest: Interval = .seconds(60)) {
+  /// Two and a half minutes of waiting at least, and up to six with attempts that time out in between.
+  public static let briskWaits = 20
+
+  /// - Parameter shortest: more than zero, and not more than `brisk` and `longest`; otherwise set right.
+  public init(
+    shortest: Interval = .seconds(1), brisk: Interval = .seconds(10), longest: Interval = .seconds(60)
+  ) {
     self.shortest = max(shortest, .milliseconds(1))
     self.longest = max(longest, self.shortest)
+    self.brisk = min(max(brisk, self.shortest), self.longest)
     ceiling = self.shortest
   }
 
   /// The wait before the next attempt.
   public mutating func next(using random: inout some RandomNumberGenerator) -> Interval {
+    let limit = waits < Self.briskWaits ? brisk : longest
+    waits = min(waits + 1, Self.briskWaits)
     let (doubled, overflow) = ceiling.nanoseconds.multipliedReportingOverflow(by: 2)
-    ceiling = overflow ? longest : min(Interval(nanoseconds: doubled), longest)
+    ceiling = overflow ? limit : min(Interval(nanoseconds: doubled), limit)
     let floor = max(shortest, ceiling / 2)
     return Interval(nanoseconds: Int64.random(in: floor.nanoseconds...max(floor, ceiling).nanoseconds, using: &random))
   }
 
-  /// To be called after a connection that has lasted.
+  /// To be called after a connection that has lasted, or when there is a reason to hope.
   public mutating func reset() {
     ceiling = shortest
+    waits = 0
   }
 }

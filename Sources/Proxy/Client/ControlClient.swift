@@ -71,6 +71,21 @@ public final class ControlClient: Sendable {
     try shared.append(ControlEnvelope(message, request: request))
   }
 
+  /// Tells GateManager that this end has left a session, or won't come to it. From any thread.
+  ///
+  /// What ended the session may have taken this connection with it: the next one says it again, so that neither the
+  /// other end nor a device waits for what has gone.
+  public func leave(_ session: SessionID, reason: String) {
+    shared.leave(ControlMessage.Ending(id: session, reason: reason), now: Clock.now)
+  }
+
+  /// There is reason to doubt the connection, or to hope for one: the host's network has changed, or a session fell
+  /// silent. Finds out within seconds whether the connection is alive; without one, the next attempt follows at once.
+  /// From any thread.
+  public func probe() {
+    shared.requestProbe()
+  }
+
   /// Ends the connection and waits for the thread; no event comes afterwards. Not from the handler.
   public func stop() {
     shared.cancellation.cancel()
@@ -95,6 +110,10 @@ public struct ControlTiming: Sendable {
 final class ControlOutbox: Sendable {
   static let byteLimit = 1 << 20
   static let messageLimit = 1024
+  /// Sessions left lately: fewer than the messages that GateManager takes at once.
+  static let departureLimit = 64
+  /// GateManager has given up a connection that was lost by then, and its sessions with it.
+  static let departureTime = Interval.seconds(120)
 
   private struct Queue {
     var isOpen = false
@@ -102,8 +121,15 @@ final class ControlOutbox: Sendable {
     var bytes: [UInt8] = []
   }
 
+  private struct Departure {
+    let ending: ControlMessage.Ending
+    let time: Instant
+  }
+
   let cancellation: Cancellation
   let wakeup: Wakeup
+  private let departures = Mutex<[Departure]>([])
+  private let probeIsWanted = Atomic(false)
   private let queue = Mutex(Queue())
 
   init() throws(SystemError) {
@@ -133,6 +159,29 @@ final class ControlOutbox: Sendable {
   func setOpen(_ isOpen: Bool) {
     queue.withLock { $0 = Queue(isOpen: isOpen) }
   }
+
+  func leave(_ ending: ControlMessage.Ending, now: Instant) {
+    departures.withLock { departures in
+      departures.removeAll { now - $0.time >= Self.departureTime }
+      if departures.count == Self.departureLimit { departures.removeFirst() }
+      departures.append(Departure(ending: ending, time: now))
+    }
+    try? append(ControlEnvelope(.cancel(ending)))
+  }
+
+  /// Says again what may have been lost with the connection before. GateManager passes over what it knows.
+  func repeatDepartures(now: Instant) {
+    let recent = departures.withLock { $0.filter { now - $0.time < Self.departureTime } }
+    for departure in recent { try? append(ControlEnvelope(.cancel(departure.ending))) }
+  }
+
+  func requestProbe() {
+    probeIsWanted.store(true, ordering: .releasing)
+    wakeup.signal()
+  }
+
+  /// Whether a probe was asked for since the last call.
+  func takeProbe() -> Bool { probeIsWanted.exchange(false, ordering: .acquiring) }
 
   /// All that waits.
   func take() -> [UInt8] {

@@ -45,9 +45,15 @@ struct ControlLoop: ~Copyable {
       if let connected, Clock.now - connected >= timing.stable { backoff.reset() }
       let wait = retryInterval(after: failure)
       handler(.disconnected(failure, retryIn: wait))
-      guard sleep(wait) else { return }
+      switch sleep(wait) {
+      case .over: break
+      case .probe: backoff.reset()
+      case .cancelled: return
+      }
     }
   }
+
+  private enum Waking { case over, probe, cancelled }
 
   private mutating func retryInterval(after failure: GateError) -> Interval {
     let wait = backoff.next(using: &random)
@@ -55,16 +61,16 @@ struct ControlLoop: ~Copyable {
     return max(wait, min(.seconds(Int64(clamping: seconds)), Self.longestRetry))
   }
 
-  /// - Returns: `false` if it was cut short.
-  private func sleep(_ interval: Interval) -> Bool {
+  private func sleep(_ interval: Interval) -> Waking {
     let deadline = Clock.now + interval
     while true {
       do throws(WaitError) {
         try shared.wakeup.descriptor.wait(for: .readable, until: deadline, cancel: shared.cancellation)
         shared.wakeup.clear()
       } catch {
-        return error == .timedOut
+        return error == .timedOut ? .over : .cancelled
       }
+      if shared.takeProbe() { return .probe }
     }
   }
 
@@ -76,7 +82,10 @@ struct ControlLoop: ~Copyable {
     var reader = MessageReader()
     let welcome = try reader.greet(over: &stream, as: hello, until: deadline, cancel: cancel)
     shared.setOpen(true)
+    // What was asked for before is answered by the connection's being there.
+    _ = shared.takeProbe()
     let now = Clock.now
+    shared.repeatDepartures(now: now)
     connected = now
     handler(.connected(welcome))
     let wish = Interval.seconds(Int64(clamping: welcome.heartbeatSeconds))
@@ -99,12 +108,17 @@ struct ControlLoop: ~Copyable {
         while let envelope = try reader.next() { try receive(envelope, &liveness, &output) }
       }
       let now = Clock.now
+      // Cleared first: what is asked for from here on wakes the next wait.
+      shared.wakeup.clear()
+      if shared.takeProbe() {
+        liveness.probe(now: now)
+        output += try ControlEnvelope(.ping(liveness.ping(now: now))).bytes()
+      }
       switch liveness.check(now: now) {
       case .wait: break
       case .ping: output += try ControlEnvelope(.ping(liveness.ping(now: now))).bytes()
       case .dead(let interval): throw .silent(interval)
       }
-      shared.wakeup.clear()
       try flush(&output, to: &stream)
       do throws(SystemError) {
         if awaitsRoom == output.isEmpty {

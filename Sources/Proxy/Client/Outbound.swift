@@ -4,6 +4,10 @@ import Primitives
 
 /// TCP connections that leave: to the GateManager, with a proxy between or without.
 public enum Outbound {
+  /// Time that one address has to take a connection. Short against an outage, so that the next attempt, with the name
+  /// resolved anew, isn't long in coming.
+  public static let dialTime = Interval.seconds(10)
+
   /// Resolves the name and tries its addresses in order, each with its share of the time that is left.
   ///
   /// - Parameters:
@@ -21,7 +25,7 @@ public enum Outbound {
     for (index, endpoint) in endpoints.enumerated() {
       let now = Clock.now
       guard now < deadline else { break }
-      let share = now + (deadline - now) / Int64(endpoints.count - index)
+      let share = now + min((deadline - now) / Int64(endpoints.count - index), dialTime)
       do throws(DialError) {
         let socket = try open(endpoint, until: share, cancel: cancel)
         if let proxy {
@@ -44,7 +48,7 @@ public enum Outbound {
   ) throws(DialError) -> OwnedDescriptor {
     let socket: OwnedDescriptor
     do throws(SystemError) {
-      socket = try Socket.connect(to: endpoint)
+      socket = try Socket.connect(to: endpoint, retransmissionLimit: Socket.briskRetransmission)
     } catch {
       throw DialError(error, endpoint)
     }

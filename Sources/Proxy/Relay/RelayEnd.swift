@@ -69,4 +69,7 @@ public struct RelayTotals: Hashable, Sendable {
   public var active = 0
   /// Relays ever started.
   public var started: UInt64 = 0
+  /// Pipes that exist, and those of them that are empty and kept for the next burst.
+  public var pipes = 0
+  public var idlePipes = 0
 }

@@ -19,6 +19,8 @@ final class RelayThreadTotals: Sendable {
   let splices = Atomic<UInt64>(0)
   let active = Atomic<Int>(0)
   let pipes = Atomic<Int>(0)
+  /// Of these, empty ones that are kept.
+  let idlePipes = Atomic<Int>(0)
 }
 
 /// One relay as its thread sees it.
@@ -32,6 +34,7 @@ private final class Relay {
   var backward = RelayPump()
   var forwardPipe, backwardPipe: Pipe?
   var isQueued = false
+  var isStarved = false
   var failure: RelayEnd?
 
   init(_ id: SessionID, _ first: CInt, _ second: CInt, _ meter: RelayMeter) {
@@ -73,8 +76,11 @@ struct RelayLoop: ~Copyable {
   private var pipes: PipePool
   /// Relays that have work to do now.
   private var ready: [SlotID] = []
-  /// Relays for which no pipe could be made.
+  /// Relays for which no pipe could be made, once each, and when they are tried again.
   private var starved: [SlotID] = []
+  private var nextRelief = Instant.zero
+  /// Descriptors may have been closed by another thread, which nobody tells.
+  private static let reliefInterval = Interval.milliseconds(50)
 
   init(
     mailbox: Mailbox<RelayCommand>, totals: RelayThreadTotals, pipeSize: Int,
@@ -92,10 +98,9 @@ struct RelayLoop: ~Copyable {
   /// Runs until told to stop.
   mutating func run() {
     while true {
-      // A starved relay is tried again soon, since descriptors may have been closed by another thread.
-      let timeout: Interval? = ready.isEmpty ? (starved.isEmpty ? nil : .milliseconds(50)) : .zero
+      let timeout: Interval? = ready.isEmpty ? (starved.isEmpty ? nil : Self.reliefInterval) : .zero
       let count = (try? poller.wait(timeout: timeout)) ?? 0
-      if count == 0, !starved.isEmpty { wakeStarved() }
+      if !starved.isEmpty { relieve() }
       for index in 0..<count {
         let event = poller.event(index)
         if event.token == Self.mailboxToken {
@@ -108,6 +113,7 @@ struct RelayLoop: ~Copyable {
       ready.removeAll(keepingCapacity: true)
       for id in batch where relays.contains(id) { turn(id, relays[id]) }
       totals.pipes.store(pipes.count, ordering: .relaxed)
+      totals.idlePipes.store(pipes.freeCount, ordering: .relaxed)
     }
   }
 
@@ -162,11 +168,14 @@ struct RelayLoop: ~Copyable {
     }
   }
 
-  /// A dead peer is noticed in 15 to 30 s, with bytes on their way to it or without.
+  /// A dead peer is noticed in 20 to 22 s, with bytes on their way to it or without: later than by the ends, which know
+  /// more and say why.
   ///
-  /// TCP_USER_TIMEOUT also ends a peer that keeps its window shut for that long. The ends of a session always read,
-  /// since they have credits for that; one that doesn't is stuck.
+  /// TCP_USER_TIMEOUT also ends a peer that keeps its window shut for that long. A slow one isn't touched by that: the
+  /// ends always read, since streams have credits and memory that is pressed is made free at once. One that doesn't is
+  /// stopped or stuck, its pongs are missing, and the other end gives it up after 15 s.
   private static func configure(_ socket: borrowing OwnedDescriptor) throws(SystemError) {
+    Socket.limitRetransmission(socket, to: Socket.briskRetransmission)
     try socket.setNonblocking(true)
     try Socket.setNoDelay(socket)
     try Socket.setKeepalive(socket, idle: 10, interval: 3, probes: 4)
@@ -210,10 +219,20 @@ struct RelayLoop: ~Copyable {
     ready.append(id)
   }
 
+  private mutating func relieve() {
+    let now = Clock.now
+    guard now >= nextRelief else { return }
+    nextRelief = now + Self.reliefInterval
+    wakeStarved()
+  }
+
   private mutating func wakeStarved() {
     let waiting = starved
     starved.removeAll(keepingCapacity: true)
-    for id in waiting where relays.contains(id) { enqueue(id, relays[id]) }
+    for id in waiting where relays.contains(id) {
+      relays[id].isStarved = false
+      enqueue(id, relays[id])
+    }
   }
 
   // MARK: Moving bytes
@@ -266,7 +285,10 @@ struct RelayLoop: ~Copyable {
         pump.finished()
       case .fill:
         guard let ready = pipe ?? (try? pipes.take()) else {
-          starved.append(id)
+          if !relay.isStarved {
+            relay.isStarved = true
+            starved.append(id)
+          }
           return false
         }
         pipe = ready

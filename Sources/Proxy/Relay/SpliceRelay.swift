@@ -92,6 +92,8 @@ public final class SpliceRelay: Sendable {
       sum.bytes &+= thread.bytes.load(ordering: .relaxed)
       sum.splices &+= thread.splices.load(ordering: .relaxed)
       sum.active += thread.active.load(ordering: .relaxed)
+      sum.pipes += thread.pipes.load(ordering: .relaxed)
+      sum.idlePipes += thread.idlePipes.load(ordering: .relaxed)
     }
     sum.started = state.withLock { $0.started }
     return sum

@@ -5,6 +5,8 @@ struct Liveness {
   private let pingInterval: Interval
   private let deadInterval: Interval
   private var lastReceived: Instant
+  /// From when silence is the peer's: since it was last heard, or since this end looks again.
+  private var silentSince: Instant
   private var lastPing: Instant?
   private var probeDeadline: Instant?
   /// The shortest round trip seen; `nil` before the first answer.
@@ -16,15 +18,19 @@ struct Liveness {
     self.pingInterval = pingInterval
     self.deadInterval = deadInterval
     lastReceived = now
+    silentSince = now
   }
 
   mutating func received(now: Instant) {
     lastReceived = now
+    silentSince = now
     probeDeadline = nil
   }
 
   /// Time that a peer has to answer when there is reason to doubt that the way still exists.
   static let probeInterval = Interval.seconds(3)
+  /// A look that comes so much too late tells that this host was stopped or asleep, and not the peer.
+  static let absence = Interval.seconds(2)
 
   /// The way may have changed: an answer is wanted soon.
   mutating func probe(now: Instant) {
@@ -47,17 +53,23 @@ struct Liveness {
   }
 
   var nextDeadline: Instant {
-    let dead = lastReceived + deadInterval
-    let ping = max(lastReceived, lastPing ?? lastReceived) + pingInterval
-    return min(min(dead, ping), probeDeadline ?? dead)
+    let dead = silentSince + deadInterval
+    return min(min(dead, nextPing), probeDeadline ?? dead)
   }
+
+  private var nextPing: Instant { max(silentSince, lastPing ?? silentSince) + pingInterval }
 
   enum Verdict: Equatable { case wait, ping, dead(Interval) }
 
-  func check(now: Instant) -> Verdict {
+  mutating func check(now: Instant) -> Verdict {
+    if now - nextDeadline >= Self.absence {
+      // What the peer has said meanwhile may wait unread: it gets the time of a probe.
+      silentSince = now
+      probeDeadline = now + Self.probeInterval
+      return .ping
+    }
     if let probeDeadline, now >= probeDeadline { return .dead(now - lastReceived) }
-    if now - lastReceived >= deadInterval { return .dead(now - lastReceived) }
-    if now >= max(lastReceived, lastPing ?? lastReceived) + pingInterval { return .ping }
-    return .wait
+    if now - silentSince >= deadInterval { return .dead(now - lastReceived) }
+    return now >= nextPing ? .ping : .wait
   }
 }

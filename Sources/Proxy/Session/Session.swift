@@ -15,6 +15,8 @@ public struct Session: ~Copyable {
   var writer: RecordWriter
   var streams: [StreamState] = [StreamState()]
   var freeSlots: [UInt16] = []
+  /// The last tenants of slots that were given back, by slot: the next ones count on from them.
+  var pastTenants: [UInt16] = []
   var events = RingQueue<SessionEvent>(minimumCapacity: 256)
   var controls = RingQueue<ControlFrame>(minimumCapacity: 64)
   var turns = SendTurns()
@@ -26,6 +28,8 @@ public struct Session: ~Copyable {
   var endSent = false
   var peerEnded = false
   public internal(set) var counters = SessionCounters()
+  var rateIn = Throughput()
+  var rateOut = Throughput()
 
   /// - Parameter secrets: from the end-to-end handshake; each secret may be used for one session only.
   public init(
@@ -132,6 +136,14 @@ public struct Session: ~Copyable {
     contains(id) ? streams[id.slot].request : nil
   }
 
+  public func listenRequest(of id: StreamID) -> ListenRequest? {
+    contains(id) ? streams[id.slot].listenRequest : nil
+  }
+
+  public func listenAnswer(of id: StreamID) -> ListenAnswer? {
+    contains(id) ? streams[id.slot].listenAnswer : nil
+  }
+
   public func refusal(of id: StreamID) -> Refusal? {
     id.slot > 0 && id.slot < streams.count && streams[id.slot].tenant == id.tenant ? streams[id.slot].refusal : nil
   }
@@ -152,8 +164,26 @@ public struct Session: ~Copyable {
   ///
   /// - Throws: a `Refusal` with `.tooMany` or `.sessionEnded`, without asking the site.
   public mutating func open(_ request: OpenRequest, tag: UInt64) throws(Refusal) -> StreamID {
+    let id = try takeSlot(request.transport, tag: tag)
+    streams[id.slot].request = request
+    controls.append(.open(id))
+    return id
+  }
+
+  /// Asks the site for a stream that begins with a connection from the device to the site. For sites that announced an
+  /// agent for FTP only: others don't know the frame.
+  ///
+  /// - Throws: a `Refusal` with `.tooMany` or `.sessionEnded`, without asking the site.
+  public mutating func listen(_ request: ListenRequest, tag: UInt64) throws(Refusal) -> StreamID {
+    let id = try takeSlot(.tcp, tag: tag)
+    streams[id.slot].listenRequest = request
+    controls.append(.listen(id))
+    return id
+  }
+
+  private mutating func takeSlot(_ transport: TransportProtocol, tag: UInt64) throws(Refusal) -> StreamID {
     guard role == .link, acceptsStreams else { throw Refusal(.sessionEnded) }
-    guard openCount < limits.streams else {
+    guard openCount < min(limits.streams, SessionLimits.slots - 1) else {
       throw Refusal(.tooMany, "\(limits.streams) streams are open in this session")
     }
     let slot: Int
@@ -162,13 +192,20 @@ public struct Session: ~Copyable {
     } else {
       slot = streams.count
       streams.append(StreamState())
+      if slot < pastTenants.count { streams[slot].tenant = pastTenants[slot] }
     }
     let tenant = streams[slot].tenant &+ 1
-    start(slot, tenant: tenant, request)
+    start(slot, tenant: tenant, transport)
     streams[slot].tag = tag
-    let id = StreamID(slot: slot, tenant: tenant)
-    controls.append(.open(id))
-    return id
+    return StreamID(slot: slot, tenant: tenant)
+  }
+
+  /// Where the site waits for the device's connection; `accept` follows once it is there.
+  public mutating func announce(_ answer: ListenAnswer, for id: StreamID) {
+    guard contains(id), streams[id.slot].phase == .requested, role == .site, streams[id.slot].listenRequest != nil
+    else { return }
+    streams[id.slot].listenAnswer = answer
+    controls.append(.listening(id))
   }
 
   /// The stream's far end is reached.
@@ -176,6 +213,7 @@ public struct Session: ~Copyable {
     guard contains(id), streams[id.slot].phase == .requested, role == .site else { return }
     streams[id.slot].phase = .open
     streams[id.slot].request = nil
+    streams[id.slot].listenRequest = nil
     controls.append(.opened(id))
   }
 
@@ -215,6 +253,7 @@ public struct Session: ~Copyable {
       pool.release(slice)
       return
     }
+    streams[id.slot].datagramBytesOut &+= UInt64(slice.count)
     enqueue(id.slot, slice)
   }
 
@@ -260,15 +299,14 @@ public struct Session: ~Copyable {
 
   // MARK: Slots
 
-  mutating func start(_ slot: Int, tenant: UInt16, _ request: OpenRequest) {
+  mutating func start(_ slot: Int, tenant: UInt16, _ transport: TransportProtocol) {
     var queue = streams[slot].queue
     queue.removeAll()
     streams[slot] = StreamState()
     streams[slot].queue = queue
     streams[slot].tenant = tenant
     streams[slot].phase = .requested
-    streams[slot].transport = request.transport
-    streams[slot].request = request
+    streams[slot].transport = transport
     openCount += 1
     windowTotal += SessionLimits.initialWindow
     counters.streamsOpened += 1
@@ -307,6 +345,8 @@ public struct Session: ~Copyable {
 /// Frames that don't wait behind payload. Small values; what they carry is looked up when they are written.
 enum ControlFrame: Equatable {
   case open(StreamID)
+  case listen(StreamID)
+  case listening(StreamID)
   case opened(StreamID)
   case refused(StreamID)
   case window(StreamID)

@@ -3,8 +3,11 @@ import Primitives
 
 /// The bounds of one session, in one place, each with its reason.
 public struct SessionLimits: Sendable {
-  /// Streams and flows open at once. A technician's tools open dozens; a scanner opens thousands.
-  public var streams = 1024
+  /// Streams and flows open at once. A technician's tools open dozens; a scanner, or a supervision system that polls a
+  /// whole plant by UDP, opens thousands. Each costs some 300 bytes at either end while it is open.
+  public var streams = 12 * 1024
+  /// Slots that the LinkManager may name. More than `streams`, so that one that asks for too many is refused, not cut.
+  public static let slots = 16 * 1024
   /// Bytes that a new stream may send before the first WINDOW frame: what the OPEN handshake implies, so it is the
   /// same at both ends of every version of this protocol.
   public static let initialWindow = 256 * 1024
@@ -17,8 +20,9 @@ public struct SessionLimits: Sendable {
   public var datagramQueue = 512 * 1024
   /// Control frames that may wait. A peer that makes this end answer faster than the line takes it is cut off.
   public var controlFrames = 8192
-  /// Silence after which the peer is asked whether it lives.
-  public var pingInterval = Interval.seconds(5)
+  /// Silence after which the peer is asked whether it lives. Short against `deadInterval`, so that nearly all of that
+  /// is left for a line that is out for a while and comes back.
+  public var pingInterval = Interval.seconds(2)
   /// Silence after which the peer is taken for dead.
   public var deadInterval = Interval.seconds(15)
   /// When keys are replaced.
@@ -62,6 +66,11 @@ public enum SessionError: Error, Equatable, Sendable {
 public enum SessionEvent: Equatable, Sendable {
   /// The peer asks for a stream; read `Session.request(of:)`, then accept or refuse it.
   case openRequested(StreamID)
+  /// The peer asks for a stream that begins with a device's connection to the site; read `Session.listenRequest(of:)`,
+  /// then tell where the site listens, or refuse it.
+  case listenRequested(StreamID)
+  /// The site listens for the device's connection; read `Session.listenAnswer(of:)`. `opened` or `refused` follows.
+  case listening(StreamID)
   case opened(StreamID)
   /// Read `Session.refusal(of:)` before the next event.
   case refused(StreamID)

@@ -1,7 +1,8 @@
 import Framing
 import Primitives
 
-/// What gives way when memory is short: the slowest reader's stream, and not the whole session.
+/// What gives way when memory is short: the slowest reader's stream, and not the whole session; and what is given back
+/// once it isn't needed any more.
 ///
 /// Payload that nobody reads holds slabs. A session that stopped reading for their sake would stop every stream, and
 /// miss the answers to its pings as well.
@@ -31,5 +32,22 @@ extension Session {
     reset(id, .limit, pool: &pool)
     counters.slowReadersReset += 1
     events.append(.reset(id, .limit))
+  }
+
+  /// Gives back the memory of many streams once most have ended. For a timer.
+  ///
+  /// - Returns: whether there was any.
+  public mutating func trim() -> Bool {
+    let isQueueTrimmed = [events.trim(), controls.trim(), turns.trim()].contains(true)
+    // Slot 0 is the session's own.
+    let used = max(1, Trimming.count(openCount + 1, of: streams.count) { streams[$0].phase == .free })
+    guard used < streams.count else { return isQueueTrimmed }
+    if role == .link {
+      while pastTenants.count < streams.count { pastTenants.append(0) }
+      for slot in used..<streams.count { pastTenants[slot] = streams[slot].tenant }
+      freeSlots = freeSlots.filter { Int($0) < used }
+    }
+    streams = Trimming.copy(streams, used)
+    return true
   }
 }

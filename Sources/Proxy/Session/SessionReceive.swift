@@ -81,12 +81,28 @@ extension Session {
       free(id.slot, pool: &pool)
       events.append(.reset(id, code ?? .reset))
     case .open: try receiveOpen(id, payload, pool: pool)
+    case .listen: try receiveListen(id, payload, pool: pool)
+    case .listening:
+      guard role == .link else { throw .violation(.wrongRole(.listening)) }
+      let answer: ListenAnswer
+      do throws(FrameError) {
+        answer = try pool.withSpan(payload) { bytes throws(FrameError) in try ListenAnswer(parsing: bytes) }
+      } catch {
+        throw .frame(error)
+      }
+      guard known(id) else { return }
+      guard streams[id.slot].phase == .requested, streams[id.slot].listenRequest != nil,
+        streams[id.slot].listenAnswer == nil
+      else { throw .violation(.wrongState(.listening, id)) }
+      streams[id.slot].listenAnswer = answer
+      events.append(.listening(id))
     case .opened:
       guard role == .link else { throw .violation(.wrongRole(.opened)) }
       guard known(id) else { return }
       guard streams[id.slot].phase == .requested else { throw .violation(.wrongState(.opened, id)) }
       streams[id.slot].phase = .open
       streams[id.slot].request = nil
+      streams[id.slot].listenRequest = nil
       events.append(.opened(id))
       if streams[id.slot].finishQueued || !streams[id.slot].queue.isEmpty { turns.add(id.slot, &streams) }
     case .refused:
@@ -151,6 +167,7 @@ extension Session {
     pool.retain(payload)
     guard header.isContinued || !streams[id.slot].parts.isEmpty else {
       counters.dataBytesIn += UInt64(payload.count)
+      streams[id.slot].datagramBytesIn &+= UInt64(payload.count)
       events.append(isEcho ? .echo(id, payload) : .datagram(id, payload))
       return
     }
@@ -185,6 +202,7 @@ extension Session {
       offset += part.count
     }
     counters.dataBytesIn += UInt64(total)
+    streams[id.slot].datagramBytesIn &+= UInt64(total)
     events.append(isEcho ? .echo(id, slab.prefix(total)) : .datagram(id, slab.prefix(total)))
   }
 
@@ -198,20 +216,42 @@ extension Session {
     } catch {
       throw .frame(error)
     }
+    guard try admit(id, request.transport) else { return }
+    streams[id.slot].request = request
+    events.append(.openRequested(id))
+  }
+
+  private mutating func receiveListen(
+    _ id: StreamID, _ payload: Slice, pool: borrowing SlabPool
+  ) throws(SessionError) {
+    guard role == .site else { throw .violation(.wrongRole(.listen)) }
+    let request: ListenRequest
+    do throws(FrameError) {
+      request = try pool.withSpan(payload) { bytes throws(FrameError) in try ListenRequest(parsing: bytes) }
+    } catch {
+      throw .frame(error)
+    }
+    guard try admit(id, .tcp) else { return }
+    streams[id.slot].listenRequest = request
+    events.append(.listenRequested(id))
+  }
+
+  /// Gives a stream that the peer asks for its slot. `false` if it was refused at once.
+  private mutating func admit(_ id: StreamID, _ transport: TransportProtocol) throws(SessionError) -> Bool {
     guard id.slot > 0 else { throw .violation(.streamInUse(id)) }
-    while streams.count <= id.slot, streams.count <= 4 * limits.streams { streams.append(StreamState()) }
     // Slots are handed out from below: a far one means a peer that doesn't keep to the protocol.
-    guard id.slot < streams.count else { throw .violation(.flooding) }
+    guard id.slot < SessionLimits.slots else { throw .violation(.flooding) }
+    while streams.count <= id.slot { streams.append(StreamState()) }
     guard streams[id.slot].phase == .free else { throw .violation(.streamInUse(id)) }
-    start(id.slot, tenant: id.tenant, request)
+    start(id.slot, tenant: id.tenant, transport)
     guard openCount <= limits.streams, controls.count < limits.controlFrames else {
       streams[id.slot].refusal = Refusal(.tooMany, "\(limits.streams) streams are open in this session")
       counters.streamsRefused += 1
       controls.append(.refused(id))
       if controls.count > 2 * limits.controlFrames { throw .violation(.flooding) }
-      return
+      return false
     }
-    events.append(.openRequested(id))
+    return true
   }
 
   private func value(

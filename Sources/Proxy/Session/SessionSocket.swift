@@ -1,41 +1,17 @@
-import Framing
 import Kernel
 import Primitives
 
-/// A session on its connection: the thin piece between the core and the descriptor, the same at both ends.
+/// The connection of a session: the thin piece between the core and the descriptor, the same at both ends.
 public struct SessionSocket: ~Copyable {
-  public var session: Session
   public let socket: OwnedDescriptor
   private let gather = Gather()
-  private var output = SliceQueue(minimumCapacity: 512)
   public private(set) var isReadable = true
   private var isPeerClosed = false
   public private(set) var isWritable = true
 
-  /// Bytes that are sealed ahead of the socket: enough for one gathered write, few enough to be overtaken.
-  private static let sealAhead = 256 * 1024
-
   /// - Parameter socket: a connected, non-blocking stream socket.
-  public init(session: consuming Session, socket: consuming OwnedDescriptor) {
-    self.session = session
+  public init(_ socket: consuming OwnedDescriptor) {
     self.socket = socket
-  }
-
-  /// Hands bytes that arrived together with the handshake's last message to the record opener.
-  public mutating func receive(surplus: [UInt8], pool: inout SlabPool, now: Instant) throws(SessionEnd) {
-    var start = 0
-    while start < surplus.count {
-      guard let target = session.readTarget(pool: &pool) else { throw .local("no memory for the session") }
-      let count = min(surplus.count - start, target.first.count)
-      unsafe surplus.withUnsafeBytes { bytes in
-        unsafe pool.pointer(to: target.first).copyMemory(
-          from: bytes.baseAddress.unsafelyUnwrapped + start, byteCount: count)
-      }
-      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch {
-        throw .session(error)
-      }
-      start += count
-    }
   }
 
   /// Tells what the poller found.
@@ -46,14 +22,16 @@ public struct SessionSocket: ~Copyable {
     if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { isPeerClosed = true }
   }
 
-  /// Bytes sealed and not taken by the kernel.
-  public var unsentBytes: Int { output.byteCount }
+  /// Bytes that were handed to the kernel and that the relay hasn't acknowledged.
+  public var unacknowledgedBytes: Int { Socket.unacknowledgedBytes(socket) }
 
-  /// One read. Take the events before the next one.
+  /// One read. Take the session's events before the next one.
   ///
   /// - Returns: whether more may be there to read.
-  public mutating func read(pool: inout SlabPool, now: Instant) throws(SessionEnd) -> Bool {
-    guard let target = session.readTarget(pool: &pool) else { return false }
+  public mutating func read(
+    into peer: inout BufferedSession, pool: inout SlabPool, now: Instant
+  ) throws(SessionEnd) -> Bool {
+    guard let target = peer.session.readTarget(pool: &pool) else { return false }
     let transfer: Transfer
     do throws(SystemError) {
       if let second = target.second {
@@ -66,40 +44,30 @@ public struct SessionSocket: ~Copyable {
     }
     switch transfer {
     case .moved(let count):
-      do throws(SessionError) { try session.received(count, in: target, pool: &pool, now: now) } catch {
-        throw .session(error)
-      }
+      try peer.received(count, in: target, pool: &pool, now: now)
       // A short read has emptied the socket: the next readiness comes as an edge, unless the end was told already.
       if count < target.count, !isPeerClosed { isReadable = false }
       return isReadable
     case .wouldBlock:
       isReadable = false
       return false
-    case .ended:
-      throw session.wasCut ? .cut : .finished(session.peerGoodbye)
+    case .ended: throw peer.endOfConnection
     }
   }
 
   /// Seals and sends until nothing waits or the socket is full.
-  public mutating func flush(pool: inout SlabPool, now: Instant) throws(SessionEnd) {
+  public mutating func flush(
+    _ peer: inout BufferedSession, pool: inout SlabPool, now: Instant
+  ) throws(SessionEnd) {
     while isWritable {
-      if output.byteCount < Self.sealAhead, session.hasOutput {
-        do throws(SessionError) { try session.fill(&output, limit: Self.sealAhead, pool: &pool, now: now) } catch {
-          throw .session(error)
-        }
-      }
-      guard !output.isEmpty else { return }
+      try peer.seal(pool: &pool, now: now)
+      guard !peer.output.isEmpty else { return }
       do throws(SystemError) {
-        if case .wouldBlock = try gather.send(&output, to: socket, pool: &pool) { isWritable = false }
+        if case .wouldBlock = try gather.send(&peer.output, to: socket, pool: &pool) { isWritable = false }
       } catch {
         throw .connection(error)
       }
     }
-  }
-
-  public mutating func close(pool: inout SlabPool) {
-    output.removeAll(pool: &pool)
-    session.close(pool: &pool)
   }
 }
 
@@ -115,6 +83,26 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
   case session(SessionError)
   /// This host ended it.
   case local(String)
+
+  /// One word, for counters.
+  public var label: String {
+    switch self {
+    case .finished: "finished"
+    case .cut: "cut"
+    case .connection: "connection"
+    case .session(.peerSilent): "silent"
+    case .session: "protocol"
+    case .local: "local"
+    }
+  }
+
+  /// Whether the way to GateManager may have gone with it: nobody ended it in order.
+  public var isSudden: Bool {
+    switch self {
+    case .cut, .connection, .session: true
+    case .finished, .local: false
+    }
+  }
 
   public var description: String {
     switch self {

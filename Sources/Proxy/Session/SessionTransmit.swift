@@ -59,6 +59,11 @@ struct SendTurns {
 
   var isEmpty: Bool { new.isEmpty && old.isEmpty }
 
+  /// Gives memory back that isn't needed any more.
+  mutating func trim() -> Bool {
+    [new.trim(), old.trim()].contains(true)
+  }
+
   private mutating func take(_ slot: Int, _ turn: StreamState.Turn) {
     if turn == .new { _ = new.popFirst() } else { _ = old.popFirst() }
   }
@@ -173,6 +178,12 @@ extension Session {
     case .open(let id):
       guard contains(id), let request = streams[id.slot].request else { return true }
       return writer.add(.open, id, bytes: request.bytes.span, pool: &pool)
+    case .listen(let id):
+      guard contains(id), let request = streams[id.slot].listenRequest else { return true }
+      return writer.add(.listen, id, bytes: request.bytes.span, pool: &pool)
+    case .listening(let id):
+      guard contains(id), let answer = streams[id.slot].listenAnswer else { return true }
+      return writer.add(.listening, id, bytes: answer.bytes.span, pool: &pool)
     case .opened(let id):
       return !contains(id) || writer.add(.opened, id, bytes: Span<UInt8>(), pool: &pool)
     case .refused(let id):

@@ -19,10 +19,17 @@ struct StreamState {
   /// The owner's own name for the stream.
   var tag: UInt64 = 0
   var request: OpenRequest?
+  /// Instead of `request`, for a stream that begins with the device's connection to the site.
+  var listenRequest: ListenRequest?
+  /// Where the site listens for it.
+  var listenAnswer: ListenAnswer?
   var refusal: Refusal?
 
   var send = SendCredit()
   var receive = ReceiveWindow()
+  /// Datagrams have no credit to count them by.
+  var datagramBytesIn: UInt64 = 0
+  var datagramBytesOut: UInt64 = 0
 
   /// What waits to be sealed.
   var queue = RingQueue<Slice>()

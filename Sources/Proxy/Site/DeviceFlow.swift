@@ -4,14 +4,21 @@ import Primitives
 
 /// One stream or flow on the site's side: a socket to the device and what waits for it.
 struct DeviceFlow: ~Copyable {
-  enum Phase: Equatable { case dialling, open }
+  /// `listening` until the device has opened its FTP data connection to the site.
+  enum Phase: Equatable { case dialling, listening, open }
 
   let id: StreamID
   let agent: String
   let transport: TransportProtocol
-  let target: Endpoint
-  let socket: OwnedDescriptor
+  var target: Endpoint
+  var socket: OwnedDescriptor
   var phase: Phase
+  /// When it was asked for, and how long it took to reach the device.
+  let since: Instant
+  var dial: Interval?
+  /// Payload that the device has sent, and that its socket has taken.
+  var bytesFromDevice: UInt64 = 0
+  var bytesToDevice: UInt64 = 0
   /// When the dial is given up, or an idle datagram flow.
   var deadline: Instant
   /// Payload on its way to the device.
@@ -39,10 +46,19 @@ struct DeviceFlow: ~Copyable {
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0
 
+  /// For an FTP control connection: what it says.
+  var ftp: FTPControl?
+  /// For an FTP data connection: permitted because of what was said, whatever the agent's ports.
+  var isFTPData = false
+  /// For one that the device opens: its control connection, and where the site listens.
+  var control: SlotID?
+  var listensAt: Endpoint?
+  /// Connections of others than the device that were turned away.
+  var strangers = 0
+
   init(
     id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor,
-    phase: Phase,
-    deadline: Instant
+    phase: Phase, since: Instant, deadline: Instant
   ) {
     self.id = id
     self.agent = agent
@@ -50,6 +66,7 @@ struct DeviceFlow: ~Copyable {
     self.target = target
     self.socket = socket
     self.phase = phase
+    self.since = since
     self.deadline = deadline
   }
 

@@ -49,20 +49,26 @@ extension SiteIdentity {
   ///
   /// Blocks for up to 45 s. The grant is judged before anything is dialled, and its key is what the
   /// LinkManager has to prove: GateManager can neither widen a grant nor take the LinkManager's place.
+  ///
+  /// The grant's times are compared with the time that GateManager says on its authenticated connection, not with this
+  /// host's clock, which may be years off on a box without a battery. Who could lie about the time there holds the key
+  /// that grants are signed with, and needs no lie.
   /// - Parameters:
   ///   - rules: the site's own agents, which alone decide what a grant can reach.
   ///   - ownAddresses: of the site's interfaces: no subnet agent reaches them.
   public func meet(
     _ dial: ControlMessage.Dial, rules: [SiteRule], ownAddresses: Set<IPAddress> = [],
     limits: SiteLimits = SiteLimits(),
-    onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void,
+    onFlow: @escaping @Sendable (FlowReport) -> Void,
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws(ArrivalError) -> (session: SiteSession, grant: Grant) {
+    let time = dial.serverTime ?? Clock.unixSeconds
+    let arrival = Clock.now
     let grant: Grant
     do throws(GrantError) {
       let claims = try dial.grant.claims(signedBy: grantKey)
       grant = try dial.grant.verify(
-        with: grantKey, site: keyHash, clientKey: claims.clientKey, session: dial.id, now: Clock.unixSeconds)
+        with: grantKey, site: keyHash, clientKey: claims.clientKey, session: dial.id, now: time)
     } catch {
       throw .grant(error)
     }
@@ -89,13 +95,12 @@ extension SiteIdentity {
       case .all: nil
       case .named(let names): Set(names)
       }
-    // Wall-clock time counts once, here: later steps of the clock can't lengthen a session.
-    let remaining = max(0, grant.notAfter - Clock.unixSeconds)
+    // Wall-clock time counts once: later steps of a clock can't lengthen or shorten a session.
     let policy = SitePolicy(
-      rules: rules, granted: granted, expires: Clock.now + .seconds(remaining), own: ownAddresses)
+      rules: rules, granted: granted, expires: arrival + .seconds(grant.remaining(at: time)), own: ownAddresses)
     do {
       let session = try SiteSession(
-        socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,
+        id: dial.id, socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,
         onFlow: onFlow, onEnd: onEnd)
       return (session, grant)
     } catch {

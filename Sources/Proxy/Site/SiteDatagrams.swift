@@ -14,10 +14,15 @@ extension SiteLoop {
     guard flows.contains(key) else { return }
     flows[key].deadline = now + limits.datagramIdle
     do throws(SystemError) {
+      let transfer = try pool.withSpan(slice) { bytes throws(SystemError) in try flows[key].socket.write(bytes) }
       // A full socket drops, as a network would.
-      _ = try pool.withSpan(slice) { bytes throws(SystemError) in try flows[key].socket.write(bytes) }
+      guard transfer != .wouldBlock else {
+        status.deviceDatagramsDropped += 1
+        return
+      }
       status.payloadWrites += 1
       status.payloadWriteBytes += UInt64(slice.count)
+      flows[key].bytesToDevice &+= UInt64(slice.count)
     } catch {
       failDatagrams(key, error)
     }
@@ -32,6 +37,7 @@ extension SiteLoop {
         case .moved(let count):
           status.payloadReads += 1
           status.payloadReadBytes += UInt64(count)
+          flows[key].bytesFromDevice &+= UInt64(count)
           flows[key].deadline = now + limits.datagramIdle
           peer.session.sendDatagram(flows[key].id, pool.commit(region, count: count, in: &readLane), pool: &pool)
         case .wouldBlock:
@@ -52,7 +58,7 @@ extension SiteLoop {
   private mutating func failDatagrams(_ key: SlotID, _ error: SystemError) {
     guard !error.wouldBlock, !error.isMessageTooLong else { return }
     peer.session.reset(flows[key].id, .reset, pool: &pool)
-    drop(key, reset: false)
+    drop(key, reset: false, .reset(.device))
   }
 
   // MARK: Echo
@@ -72,9 +78,10 @@ extension SiteLoop {
     flows[key].peerIdentifier = identifier
     do throws(SystemError) {
       _ = try flows[key].socket.write(message.span)
+      flows[key].bytesToDevice &+= UInt64(slice.count - 4)
     } catch {
       peer.session.reset(flows[key].id, .reset, pool: &pool)
-      drop(key, reset: false)
+      drop(key, reset: false, .reset(.device))
     }
   }
 
@@ -86,7 +93,7 @@ extension SiteLoop {
         transfer = try flows[key].socket.read(into: region, pool: pool)
       } catch {
         peer.session.reset(flows[key].id, .reset, pool: &pool)
-        drop(key, reset: false)
+        drop(key, reset: false, .reset(.device))
         return
       }
       guard case .moved(let count) = transfer else {
@@ -100,6 +107,7 @@ extension SiteLoop {
       guard let start else { continue }
       let packet = pool.commit(region, count: count, in: &readLane)
       let reply = packet.dropping(start)
+      flows[key].bytesFromDevice &+= UInt64(max(0, reply.count - 4))
       pool.withMutableSpan(reply) { bytes in
         bytes[0] = UInt8(flow.2 >> 8)
         bytes[1] = UInt8(truncatingIfNeeded: flow.2)

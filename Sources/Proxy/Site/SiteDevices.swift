@@ -9,12 +9,15 @@ extension SiteLoop {
   mutating func openFlow(_ id: StreamID) {
     guard let request = peer.session.request(of: id) else { return }
     do throws(Refusal) {
-      let target = try policy.target(for: request, now: now)
+      let (target, isFTPData) = try policy.target(for: request, announced: pinholes, now: now)
       guard endReason == nil else { throw Refusal(.sessionEnded) }
       guard request.transport != .tcp || diallingCount < limits.dialling else {
         throw Refusal(.tooMany, "\(limits.dialling) dials are under way")
       }
-      let flow = try dial(id, request, target)
+      var flow = try dial(id, request, target)
+      if isFTPData { pinholes.close(target, of: request.agent) }
+      flow.isFTPData = isFTPData
+      if request.transport == .tcp, policy.carriesFTP(agent: request.agent, request.port) { flow.ftp = FTPControl() }
       let fd = flow.socket.rawValue
       if flow.phase == .dialling { diallingCount += 1 }
       let key = flows.insert(flow)
@@ -38,16 +41,18 @@ extension SiteLoop {
         let socket = try Socket.connect(to: target)
         try configure(socket)
         return DeviceFlow(
-          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling,
+          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling, since: now,
           deadline: now + limits.dialTimeout)
       case .udp:
         return DeviceFlow(
           id: id, agent: request.agent, transport: .udp, target: target,
-          socket: try Socket.connect(to: target, .datagram), phase: .open, deadline: now + limits.datagramIdle)
+          socket: try Socket.connect(to: target, .datagram), phase: .open, since: now,
+          deadline: now + limits.datagramIdle)
       case .icmp:
         var flow = DeviceFlow(
           id: id, agent: request.agent, transport: .icmp, target: target,
-          socket: try EchoSocket.open(to: target.address), phase: .open, deadline: now + limits.echoIdle)
+          socket: try EchoSocket.open(to: target.address), phase: .open, since: now,
+          deadline: now + limits.echoIdle)
         flow.echoIdentifier = UInt16.random(in: 1...UInt16.max)
         return flow
       }
@@ -59,7 +64,7 @@ extension SiteLoop {
   /// From its first moment a device's socket is one whose loss the device notices: whatever becomes of this process, it
   /// sees a reset, and only what has ended in order looks so. The kernel asks a device that says nothing whether it is
   /// still there: half of its time in silence, the other half in three questions.
-  private func configure(_ socket: borrowing OwnedDescriptor) throws(SystemError) {
+  func configure(_ socket: borrowing OwnedDescriptor) throws(SystemError) {
     try Socket.setNoDelay(socket)
     Socket.resetOnClose(socket)
     let half = CInt(clamping: limits.deviceSilence.milliseconds / 2000)
@@ -79,12 +84,11 @@ extension SiteLoop {
   /// Unanswered segments that tell silence from one lost segment after a long pause.
   private static var questions: Int { 3 }
 
-  private mutating func accept(_ key: SlotID) {
-    let agent = flows[key].agent
-    status.flowsByAgent[agent, default: 0] += 1
-    onFlow(
-      SiteSession.FlowReport(
-        agent: agent, transport: flows[key].transport, port: flows[key].target.port, refusal: nil))
+  mutating func accept(_ key: SlotID) {
+    status.flowsByAgent[flows[key].agent, default: 0] += 1
+    let dial = now - flows[key].since
+    flows[key].dial = dial
+    report(.opened(dial), key)
     peer.session.accept(flows[key].id)
   }
 
@@ -92,6 +96,7 @@ extension SiteLoop {
 
   mutating func deviceReady(_ key: SlotID, _ readiness: Readiness) {
     guard flows.contains(key) else { return }
+    if flows[key].phase == .listening { return takeDataConnection(key) }
     if flows[key].phase == .dialling {
       finishDial(key)
       guard flows.contains(key), flows[key].phase == .open else { return }
@@ -141,6 +146,7 @@ extension SiteLoop {
       pool.release(slice)
       return
     }
+    if flows[key].ftp != nil { return queueCommands(slice, for: key) }
     // What has to wait for a slow device must not hold a slab for a few bytes.
     let kept = flows[key].isWritable ? slice : pool.compact(slice)
     flows[key].pending.append(kept, pool: &pool)
@@ -162,6 +168,7 @@ extension SiteLoop {
         case .moved(let count):
           status.payloadWrites += 1
           status.payloadWriteBytes += UInt64(count)
+          flows[key].bytesToDevice &+= UInt64(count)
           peer.session.consumed(flows[key].id, count, now: now)
         case .wouldBlock, .ended:
           flows[key].isWritable = false
@@ -176,12 +183,13 @@ extension SiteLoop {
       flows[key].finishForwarded = true
       Socket.finish(flows[key].socket)
     }
-    if flows[key].isDraining { drop(key, reset: false) }
+    if flows[key].isDraining { drop(key, reset: false, .finished) }
   }
 
   private mutating func fail(_ key: SlotID, _ error: SystemError) {
-    peer.session.reset(flows[key].id, error.code == SystemError.connectionTimedOut ? .timedOut : .reset, pool: &pool)
-    drop(key, reset: true)
+    let isTimeout = error.code == SystemError.connectionTimedOut
+    peer.session.reset(flows[key].id, isTimeout ? .timedOut : .reset, pool: &pool)
+    drop(key, reset: true, isTimeout ? .timedOut(.device) : .reset(.device))
   }
 
   // MARK: Device to peer
@@ -198,7 +206,7 @@ extension SiteLoop {
       case .icmp: readEchoes(key)
       }
       // Sealed while still warm, and sent before more is read.
-      if peer.session.hasOutput { try peer.flush(pool: &pool, now: now) }
+      if peer.session.hasOutput { try connection.flush(&peer, pool: &pool, now: now) }
       scheduleRead(key)
     }
   }
@@ -218,9 +226,12 @@ extension SiteLoop {
         let slice = pool.commit(region, count: count, in: &readLane)
         status.payloadReads += 1
         status.payloadReadBytes += UInt64(count)
+        flows[key].bytesFromDevice &+= UInt64(count)
+        let replies = flows[key].ftp == nil ? nil : pool.array(slice)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
         // A short read has emptied the socket, unless the end was told already: no further edge would come for it.
         if count < size, !flows[key].isPeerClosed { flows[key].isReadable = false }
+        if let replies { readReplies(replies, of: key) }
       case .wouldBlock: flows[key].isReadable = false
       case .ended:
         flows[key].deviceFinished = true

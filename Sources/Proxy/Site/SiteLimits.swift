@@ -13,14 +13,16 @@ public struct SiteLimits: Sendable {
   /// Silence of a device, though it was asked, after which it is taken for gone. A switch that restarts or a ring that
   /// closes anew takes up to 50 s (IEEE 802.1D), which connections survive on site and so survive here.
   public var deviceSilence = Interval.seconds(60)
-  /// Dials under way at once: a scan through the tunnel must not use up the site's ports.
-  public var dialling = 128
+  /// Dials under way at once: a scan through the tunnel must not use up the site's ports. As many as a LinkManager's
+  /// stack has half open, so that a burst of connections is slowed down there by its own kernel, and not refused here.
+  public var dialling = 512
   /// Bytes of a device read at once.
   public var readSize = 128 * 1024
   /// Bytes that are read from the connection before devices get their turn.
   public var readBudget = 1024 * 1024
   /// Slabs of 256 KiB for payload in motion or waiting for a device.
   public var slabs = 256
+  public var ftp = FTPLimits()
   public var session = SessionLimits()
 
   public init() {}

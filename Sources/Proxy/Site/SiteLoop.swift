@@ -1,3 +1,4 @@
+import Control
 import Framing
 import Kernel
 import Primitives
@@ -7,7 +8,10 @@ import Primitives
 /// Descriptors are registered once, for edges; what is ready is remembered in the flow, so that a read
 /// that has to wait for credit needs no system call to be taken up again.
 struct SiteLoop: ~Copyable {
-  var peer: SessionSocket
+  /// What the session is called on all three parts.
+  let id: SessionID
+  var peer: BufferedSession
+  var connection: SessionSocket
   var policy: SitePolicy
   let limits: SiteLimits
   let poller: Poller
@@ -24,6 +28,9 @@ struct SiteLoop: ~Copyable {
   var readLane = SlabLane()
   var status = SessionStatus()
   var diallingCount = 0
+  /// What devices have announced on FTP control connections.
+  var pinholes: FTPPinholes
+  var listenerCount = 0
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
   var relieved = false
   var endReason: String?
@@ -34,23 +41,27 @@ struct SiteLoop: ~Copyable {
   private var nextSilenceCheck: Instant
   var now: Instant
   let mailbox: Mailbox<SiteSession.Command>
-  let onFlow: @Sendable (SiteSession.FlowReport) -> Void
+  let onFlow: @Sendable (FlowReport) -> Void
+  var nextPublication = Instant.zero
 
   private static let silenceCheckInterval = Interval.seconds(5)
   private static let connectionToken: UInt64 = .max
   private static let mailboxToken: UInt64 = .max - 1
 
   init(
-    socket: consuming SessionSocket, policy: SitePolicy, limits: SiteLimits, mailbox: Mailbox<SiteSession.Command>,
-    onFlow: @escaping @Sendable (SiteSession.FlowReport) -> Void
+    id: SessionID, session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy,
+    limits: SiteLimits,
+    mailbox: Mailbox<SiteSession.Command>, onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
-    try poller.add(
-      socket.socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
+    try poller.add(socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
     try poller.add(mailbox.descriptor, token: Self.mailboxToken, for: .readable)
-    self.peer = socket
+    self.id = id
+    peer = BufferedSession(session)
+    connection = SessionSocket(socket)
     self.policy = policy
     self.limits = limits
+    pinholes = FTPPinholes(limits: limits.ftp)
     self.poller = poller
     self.mailbox = mailbox
     self.onFlow = onFlow
@@ -66,7 +77,7 @@ struct SiteLoop: ~Copyable {
       try peer.receive(surplus: surplus, pool: &pool, now: now)
       try takeEvents()
       while true {
-        try peer.flush(pool: &pool, now: now)
+        try connection.flush(&peer, pool: &pool, now: now)
         // Sending the last FIN ends streams, whose device sockets are closed now and not when the peer next says a word.
         try takeEvents()
         writeDevices()
@@ -79,6 +90,9 @@ struct SiteLoop: ~Copyable {
         try readDevices()
       }
     } catch {
+      // The last figures are those that add up.
+      nextPublication = now
+      publishStatus(publish)
       if let endReason { return .local(endReason) }
       return error
     }
@@ -88,6 +102,7 @@ struct SiteLoop: ~Copyable {
   /// their sockets are from the start: what was cut must not look finished.
   mutating func close() {
     for key in flows.ids {
+      report(.ended(.sessionEnded), key)
       guard var flow = flows.remove(key) else { continue }
       flow.pending.removeAll(pool: &pool)
     }
@@ -100,7 +115,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = relieved || (peer.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let hasWork = relieved || (connection.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -112,7 +127,7 @@ struct SiteLoop: ~Copyable {
     for index in 0..<count {
       let event = poller.event(index)
       switch event.token {
-      case Self.connectionToken: peer.became(event.readiness)
+      case Self.connectionToken: connection.became(event.readiness)
       case Self.mailboxToken: handleCommands()
       default: deviceReady(SlotID(token: event.token), event.readiness)
       }
@@ -130,7 +145,11 @@ struct SiteLoop: ~Copyable {
     guard now >= nextSweep else { return }
     nextSweep = now + .seconds(1)
     pool.trim()
+    peer.session.sampleRates(now: now)
     sweep()
+    if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
+      Heap.trim()
+    }
     if let deadline = policy.deadline, now >= deadline, endReason == nil { end("the grant has ended") }
   }
 
@@ -138,19 +157,25 @@ struct SiteLoop: ~Copyable {
     for command in mailbox.receive() {
       switch command {
       case .end(let reason): end(reason)
+      case .describeFlows(let limit, let reply): reply.send(describeFlows(limit: limit))
       case .replaceRules(let rules):
         policy.replaceRules(rules)
         cutForbidden()
+      case .probe: peer.session.probe(now: now)
       }
     }
   }
 
   /// Cuts flows that the rules no longer permit.
   private mutating func cutForbidden() {
+    // A control connection takes along what the device was to open for it.
     for key in flows.ids
-    where !policy.permits(agent: flows[key].agent, flows[key].transport, flows[key].target) {
+    where flows.contains(key)
+      && !policy.permits(
+        agent: flows[key].agent, flows[key].transport, flows[key].target, isFTPData: flows[key].isFTPData)
+    {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
-      drop(key, reset: true)
+      drop(key, reset: true, .revoked)
     }
   }
 
@@ -158,9 +183,9 @@ struct SiteLoop: ~Copyable {
   private mutating func end(_ reason: String) {
     guard endReason == nil else { return }
     endReason = reason
-    for key in flows.ids {
+    for key in flows.ids where flows.contains(key) {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
-      drop(key, reset: true)
+      drop(key, reset: true, .sessionEnded)
     }
     peer.session.end(reason)
     endDeadline = now + .milliseconds(500)
@@ -170,9 +195,9 @@ struct SiteLoop: ~Copyable {
 
   private mutating func readPeer() throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
-    while peer.isReadable, budget > 0, !pool.isPressed {
+    while connection.isReadable, budget > 0, !pool.isPressed {
       budget -= 1
-      let more = try peer.read(pool: &pool, now: now)
+      let more = try connection.read(into: &peer, pool: &pool, now: now)
       try takeEvents()
       writeDevices()
       if !more { break }
@@ -185,7 +210,7 @@ struct SiteLoop: ~Copyable {
     guard pool.isPressed else { return }
     if peer.session.resetSlowestReader(pool: &pool) {
       relieved = true
-      return try takeEvents()
+      return try takeEvents(limitedBy: .site)
     }
     // What is left belongs to streams that are finished, whose devices don't take the last of it.
     var slowest: (key: SlotID, held: Int)?
@@ -195,16 +220,18 @@ struct SiteLoop: ~Copyable {
     guard let slowest else { return }
     relieved = true
     peer.session.reset(flows[slowest.key].id, .limit, pool: &pool)
-    drop(slowest.key, reset: true)
+    drop(slowest.key, reset: true, .limit(.site))
   }
 
-  private mutating func takeEvents() throws(SessionEnd) {
+  /// - Parameter limiter: who it was if a stream was cut because of a bound.
+  private mutating func takeEvents(limitedBy limiter: FlowEnd.Party = .link) throws(SessionEnd) {
     while let event = peer.session.nextEvent() {
       switch event {
       case .data(let id, let slice): queue(slice, for: key(of: id))
       case .datagram(let id, let slice): sendDatagram(slice, for: key(of: id))
       case .echo(let id, let slice): sendEcho(slice, for: key(of: id))
       case .openRequested(let id): openFlow(id)
+      case .listenRequested(let id): listen(id)
       case .writable(let id):
         let key = key(of: id)
         guard flows.contains(key) else { continue }
@@ -214,16 +241,20 @@ struct SiteLoop: ~Copyable {
         let key = key(of: id)
         guard flows.contains(key) else { continue }
         flows[key].peerFinished = true
+        if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
-      case .reset(let id, _): drop(key(of: id), reset: true)
+      case .reset(let id, let code):
+        let key = key(of: id)
+        guard flows.contains(key) else { continue }
+        drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].transport))
       case .closed(let id): drain(key(of: id))
-      case .opened, .refused, .goingAway: break
+      case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
       }
     }
   }
 
-  private func key(of id: StreamID) -> SlotID {
+  func key(of id: StreamID) -> SlotID {
     guard id.slot < flowOfSlot.count else { return SlotID(token: 0) }
     let key = flowOfSlot[id.slot]
     return flows.contains(key) && flows[key].id == id ? key : SlotID(token: 0)
@@ -238,15 +269,20 @@ struct SiteLoop: ~Copyable {
 
   /// Whether devices may be read: what they send has somewhere to go.
   var canRead: Bool {
-    peer.isWritable && !pool.isPressed
+    connection.isWritable && !pool.isPressed
   }
 
   /// Forgets a flow and closes its socket.
-  mutating func drop(_ key: SlotID, reset: Bool) {
+  ///
+  /// - Parameter end: for the log; `nil` for a flow that was refused.
+  mutating func drop(_ key: SlotID, reset: Bool, _ end: FlowEnd?) {
+    if let end, flows.contains(key) { report(.ended(end), key) }
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
     if !reset, flow.transport == .tcp { Socket.finishOnClose(flow.socket) }
+    if flow.phase == .listening { listenerCount -= 1 }
+    if flow.ftp != nil { endControl(key) }
     flow.pending.removeAll(pool: &pool)
   }
 
@@ -255,13 +291,15 @@ struct SiteLoop: ~Copyable {
       nextSilenceCheck = now + Self.silenceCheckInterval
       cutSilentDevices()
     }
-    for key in flows.ids where now >= flows[key].deadline {
+    for key in flows.ids where flows.contains(key) && now >= flows[key].deadline {
       if flows[key].phase == .dialling {
         refuse(key, Refusal(.timedOut))
+      } else if flows[key].phase == .listening {
+        refuse(key, Refusal(.timedOut, "the device didn't open its FTP data connection"))
       } else if flows[key].transport != .tcp || flows[key].isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
-        drop(key, reset: flows[key].isDraining)
+        drop(key, reset: flows[key].isDraining, flows[key].isDraining ? .timedOut(.device) : .idle)
       }
     }
   }
@@ -275,28 +313,19 @@ struct SiteLoop: ~Copyable {
   }
 
   mutating func refuse(_ key: SlotID, _ refusal: Refusal) {
-    refuse(flows[key].id, refusal)
-    drop(key, reset: false)
+    status.refusals["\(refusal.reason)", default: 0] += 1
+    report(.refused(refusal), key)
+    peer.session.refuse(flows[key].id, refusal, pool: &pool)
+    drop(key, reset: false, nil)
   }
 
   mutating func refuse(_ id: StreamID, _ refusal: Refusal) {
     status.refusals["\(refusal.reason)", default: 0] += 1
     if let request = peer.session.request(of: id) {
-      onFlow(
-        SiteSession.FlowReport(
-          agent: request.agent, transport: request.transport, port: request.port, refusal: refusal))
+      report(refusal, of: request, id)
+    } else if let request = peer.session.listenRequest(of: id) {
+      reportListener(key(of: request.control), refusal)
     }
     peer.session.refuse(id, refusal, pool: &pool)
   }
-
-  private mutating func publishStatus(_ publish: (SessionStatus) -> Void) {
-    guard now >= nextPublication else { return }
-    nextPublication = now + .milliseconds(200)
-    peer.session.describe(into: &status)
-    status.time = now
-    status.memoryInUse = pool.slabsInUse * pool.slabSize
-    publish(status)
-  }
-
-  private var nextPublication = Instant.zero
 }

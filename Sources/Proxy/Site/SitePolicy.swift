@@ -9,15 +9,18 @@ public struct SiteRule: Equatable, Sendable {
   public var device: IPPrefix
   public var tcp: [PortRange]
   public var udp: [PortRange]
+  /// Which of the TCP ports carry FTP control connections: what they announce may be reached as well.
+  public var ftp: [PortRange]
   public var echo: Bool
 
   public init(
-    agent: String, device: IPPrefix, tcp: [PortRange], udp: [PortRange], echo: Bool
+    agent: String, device: IPPrefix, tcp: [PortRange], udp: [PortRange], ftp: [PortRange] = [], echo: Bool
   ) {
     self.agent = agent
     self.device = device
     self.tcp = tcp
     self.udp = udp
+    self.ftp = ftp
     self.echo = echo
   }
 
@@ -48,10 +51,15 @@ public struct SitePolicy: Sendable {
   }
 
   /// Whether a flow that is open may go on.
-  func permits(agent: String, _ transport: TransportProtocol, _ target: Endpoint) -> Bool {
+  ///
+  /// - Parameter isFTPData: whether a control connection of FTP has announced it.
+  func permits(
+    agent: String, _ transport: TransportProtocol, _ target: Endpoint, isFTPData: Bool = false
+  ) -> Bool {
     guard let rule = rules[agent], granted?.contains(agent) ?? true, rule.device.contains(target.address) else {
       return false
     }
+    if isFTPData { return !rule.ftp.isEmpty }
     switch transport {
     case .icmp: return rule.echo
     case .tcp: return rule.tcp.contains { $0.contains(target.port) }
@@ -59,10 +67,24 @@ public struct SitePolicy: Sendable {
     }
   }
 
+  /// Whether a port of an agent carries FTP control connections.
+  func carriesFTP(agent: String, _ port: UInt16) -> Bool {
+    rules[agent]?.ftp.contains { $0.contains(port) } ?? false
+  }
+
   public var deadline: Instant? { expires }
 
   /// The device endpoint for a request, or who says no and why.
   public func target(for request: OpenRequest, now: Instant) throws(Refusal) -> Endpoint {
+    try target(for: request, announced: FTPPinholes(), now: now).endpoint
+  }
+
+  /// The same, when data connections of FTP were announced.
+  ///
+  /// - Returns: also, whether the endpoint is permitted only because it was announced.
+  func target(
+    for request: OpenRequest, announced: FTPPinholes, now: Instant
+  ) throws(Refusal) -> (endpoint: Endpoint, isFTPData: Bool) {
     if let expires, now >= expires { throw Refusal(.grantEnded) }
     guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
     guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
@@ -71,12 +93,17 @@ public struct SitePolicy: Sendable {
       guard rule.echo else { throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit ping") }
     case .tcp, .udp:
       let ranges = request.transport == .tcp ? rule.tcp : rule.udp
-      guard ranges.contains(where: { $0.contains(request.port) }) else {
-        throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.transport) \(request.port)")
+      if !ranges.contains(where: { $0.contains(request.port) }) {
+        let endpoint = Endpoint(try address(of: rule, request), request.port)
+        guard request.transport == .tcp, !rule.ftp.isEmpty,
+          announced.contains(endpoint, of: rule.agent, now: now)
+        else {
+          throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.transport) \(request.port)")
+        }
+        return (endpoint, true)
       }
     }
-    let address = try address(of: rule, request)
-    return Endpoint(address, request.port)
+    return (Endpoint(try address(of: rule, request), request.port), false)
   }
 
   private func address(of rule: SiteRule, _ request: OpenRequest) throws(Refusal) -> IPAddress {

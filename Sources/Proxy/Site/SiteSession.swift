@@ -1,3 +1,4 @@
+import Control
 import Framing
 import Kernel
 import Primitives
@@ -9,16 +10,9 @@ import Synchronization
 public final class SiteSession: Sendable {
   enum Command: Sendable {
     case end(String)
+    case describeFlows(limit: Int, Mailbox<[FlowStatus]>)
     case replaceRules([SiteRule])
-  }
-
-  /// What is being asked for, for the log: an agent's name, the request and the answer.
-  public struct FlowReport: Sendable {
-    public let agent: String
-    public let transport: TransportProtocol
-    public let port: UInt16
-    /// `nil` when the flow was opened.
-    public let refusal: Refusal?
+    case probe
   }
 
   private let mailbox: Mailbox<Command>
@@ -27,12 +21,13 @@ public final class SiteSession: Sendable {
   /// Starts the session's thread.
   ///
   /// - Parameters:
+  ///   - id: what the session is called on all three parts.
   ///   - socket: the raw connection after the end-to-end handshake.
   ///   - surplus: bytes that came with the handshake's last message.
-  ///   - onFlow: called on the session's thread for every flow asked for.
+  ///   - onFlow: called on the session's thread for every flow that is opened or refused, and when it ends.
   ///   - onEnd: called once, on the session's thread, last.
   public init(
-    socket: consuming OwnedDescriptor, secrets: RecordSecrets, surplus: [UInt8], policy: SitePolicy,
+    id: SessionID, socket: consuming OwnedDescriptor, secrets: RecordSecrets, surplus: [UInt8], policy: SitePolicy,
     limits: SiteLimits = SiteLimits(), onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in },
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws {
@@ -43,8 +38,7 @@ public final class SiteSession: Sendable {
     try socket.setNonblocking(true)
     let session = try Session(role: .site, secrets: secrets, limits: limits.session, now: Clock.now)
     let loop = try SiteLoop(
-      socket: SessionSocket(session: session, socket: socket), policy: policy, limits: limits, mailbox: mailbox,
-      onFlow: onFlow)
+      id: id, session: session, socket: socket, policy: policy, limits: limits, mailbox: mailbox, onFlow: onFlow)
     let parcel = Parcel(loop)
     _ = try Thread(name: "site-session") { [self] in
       guard var loop = parcel.open() else { return }
@@ -64,8 +58,24 @@ public final class SiteSession: Sendable {
     mailbox.send(.replaceRules(rules))
   }
 
+  /// The host's network has changed: finds out within seconds whether the LinkManager can still be reached.
+  public func probe() {
+    mailbox.send(.probe)
+  }
+
+  /// Some 200 ms old while the session is busy, up to a second while it is not.
   public var status: SessionStatus {
     shared.withLock { $0 }
+  }
+
+  /// The open flows, `limit` of them at most. Blocks for up to a second; empty if the session is ending.
+  public func flows(limit: Int) -> [FlowStatus] {
+    guard let reply = try? Mailbox<[FlowStatus]>(), let poller = try? Poller(),
+      (try? poller.add(reply.descriptor, token: 0, for: .readable)) != nil
+    else { return [] }
+    mailbox.send(.describeFlows(limit: limit, reply))
+    _ = try? poller.wait(timeout: .seconds(1))
+    return reply.receive().first ?? []
   }
 }
 

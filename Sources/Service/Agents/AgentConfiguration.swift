@@ -8,6 +8,8 @@ public struct AgentConfiguration: Hashable, Sendable {
   /// A device (a prefix of full length) or a network.
   public var device: IPPrefix
   public var tcp, udp: [PortRange]
+  /// Which of the TCP ports carry FTP control connections.
+  public var ftp: [PortRange]
   public var ping: Bool
   /// What people should know about the device.
   public var about: String?
@@ -15,13 +17,14 @@ public struct AgentConfiguration: Hashable, Sendable {
   public var line: Int
 
   public init(
-    name: String, device: IPPrefix, tcp: [PortRange] = [], udp: [PortRange] = [], ping: Bool = false,
-    about: String? = nil, line: Int = 1
+    name: String, device: IPPrefix, tcp: [PortRange] = [], udp: [PortRange] = [], ftp: [PortRange] = [],
+    ping: Bool = false, about: String? = nil, line: Int = 1
   ) {
     self.name = name
     self.device = device
     self.tcp = tcp
     self.udp = udp
+    self.ftp = ftp
     self.ping = ping
     self.about = about
     self.line = line
@@ -35,7 +38,7 @@ public struct AgentConfiguration: Hashable, Sendable {
       name: name,
       target: isSubnet
         ? .subnet(device.address.family, prefixLength: device.length) : .device(device.address.family),
-      tcp: tcp, udp: udp, icmp: ping, about: about)
+      tcp: tcp, udp: udp, ftp: ftp, icmp: ping, about: about)
   }
 
   /// Whether it permits this protocol to this port; the port is of no meaning for ICMP.

@@ -11,13 +11,14 @@ internal import Yams
 ///     device: 192.168.10.20      # an address, or a network such as 192.168.10.0/24
 ///     tcp: [102, 8000-8010]      # ports and ranges; `all` for every port
 ///     udp: [161]
+///     ftp: true                  # FTP on port 21; or its ports, as for `tcp`
 ///     ping: true
 ///     about: press 4, hall 2
 /// ```
 public enum AgentsFile {
   /// Bytes of a file at most.
   static let sizeLimit = 1 << 20
-  static let fields = ["name", "device", "tcp", "udp", "ping", "about"]
+  static let fields = ["name", "device", "tcp", "udp", "ftp", "ping", "about"]
 
   /// Reads and checks a file; all problems are reported, not only the first.
   public static func load(_ path: String) throws(ConfigurationError) -> [AgentConfiguration] {
@@ -109,15 +110,25 @@ struct AgentsReader {
     let device = device(mapping["device"], node, path)
     let tcp = ports(mapping["tcp"], path + ".tcp")
     let udp = ports(mapping["udp"], path + ".udp")
+    let ftp = controlPorts(mapping["ftp"], path + ".ftp")
+    if ftp.contains(.all) {
+      note(mapping["ftp"]?.mark, path + ".ftp", "`all` can't be meant: FTP's own port is 21, written `ftp: true`")
+    }
+    let allTCP = Self.union(tcp, ftp)
+    if allTCP.count > ControlProtocol.portRangeLimit, tcp.count <= ControlProtocol.portRangeLimit {
+      note(
+        mapping["ftp"]?.mark, path + ".ftp",
+        "with `tcp` has \(allTCP.count) entries; \(ControlProtocol.portRangeLimit) is the most: use ranges")
+    }
     let ping = flag(mapping["ping"], path + ".ping")
     let about = text(mapping["about"], path + ".about")
     guard problems.count == before, let name, let device else { return nil }
-    if tcp.isEmpty, udp.isEmpty, !ping {
-      note(node.mark, path, "permits nothing: add `tcp:`, `udp:` or `ping: true`, or take it out")
+    if tcp.isEmpty, udp.isEmpty, ftp.isEmpty, !ping {
+      note(node.mark, path, "permits nothing: add `tcp:`, `udp:`, `ftp: true` or `ping: true`, or take it out")
       return nil
     }
     return AgentConfiguration(
-      name: name, device: device, tcp: tcp, udp: udp, ping: ping, about: about, line: node.mark?.line ?? 1)
+      name: name, device: device, tcp: allTCP, udp: udp, ftp: ftp, ping: ping, about: about, line: node.mark?.line ?? 1)
   }
 
   private mutating func name(_ node: Node?, _ parent: Node, _ path: String) -> String? {
@@ -202,6 +213,24 @@ struct AgentsReader {
       ranges.append(range)
     }
     return ranges
+  }
+
+  /// `true` for FTP's own port, or ports as for `tcp`.
+  private mutating func controlPorts(_ node: Node?, _ path: String) -> [PortRange] {
+    guard let node, let text = node.scalar?.string.lowercased() else { return ports(node, path) }
+    switch text {
+    case "true", "yes", "on": return [Self.ftpPort]
+    case "false", "no", "off": return []
+    default: return ports(node, path)
+    }
+  }
+
+  /// RFC 959 section 8.
+  private static let ftpPort = PortRange(21, 21)!
+
+  /// What has to be reached for FTP is part of what may be reached: the file needn't say it twice.
+  private static func union(_ tcp: [PortRange], _ ftp: [PortRange]) -> [PortRange] {
+    tcp + ftp.filter { range in !tcp.contains { $0.lower <= range.lower && range.upper <= $0.upper } }
   }
 
   private mutating func port(_ node: Node, _ path: String) -> PortRange? {

@@ -19,7 +19,10 @@ public struct JSONLogHandler: LogHandler {
   }
 
   public func log(event: LogEvent) {
-    output.write(Self.line(event, metadata, unixNanoseconds: Clock.unixNanoseconds))
+    let now = Clock.unixNanoseconds
+    output.write(Self.line(event, metadata, unixNanoseconds: now)) { count, reason in
+      Self.line(.lines(lost: count, reason), metadata, unixNanoseconds: now)
+    }
   }
 
   static func line(_ event: LogEvent, _ common: Logger.Metadata, unixNanoseconds: Int64) -> String {

@@ -23,7 +23,7 @@ public struct ManagementRequest: Codable, Hashable, Sendable {
 /// The answer: a result of any form, or a refusal with its reason. One JSON object on one line.
 public struct ManagementResponse: Sendable {
   /// Bytes of an answer at most, its line feed included.
-  public static let sizeLimit = 1 << 20
+  public static let sizeLimit = 16 << 20
 
   /// JSON without line feeds.
   let line: [UInt8]

@@ -31,6 +31,8 @@ public enum ManagementSocketError: Error, Hashable, Sendable, CustomStringConver
 public final class ManagementSocket: Sendable {
   /// Requests served at once at most; further ones wait in the backlog.
   static let concurrencyLimit = 8
+  /// Rest after a request that couldn't be accepted for want of descriptors: it waits, and would be reported for ever.
+  static let rest = Interval.milliseconds(200)
   /// Seconds in which a client has to send its request.
   static let requestTimeout = 5
 
@@ -128,19 +130,22 @@ private final class Acceptor: Sendable {
     guard (try? poller.add(end.descriptor.rawValue, token: 0, for: .readable)) != nil,
       (try? poller.add(listener.rawValue, token: 1, for: .readable)) != nil
     else { return }
+    var isExhausted = false
     while true {
       let isBusy = running.load(ordering: .relaxed) >= ManagementSocket.concurrencyLimit
-      try? poller.modify(listener.rawValue, token: 1, for: isBusy ? [] : .readable)
-      guard let count = try? poller.wait(timeout: isBusy ? .milliseconds(20) : nil) else { return }
+      try? poller.modify(listener.rawValue, token: 1, for: isBusy || isExhausted ? [] : .readable)
+      let rest: Interval? = isBusy ? .milliseconds(20) : isExhausted ? ManagementSocket.rest : nil
+      guard let count = try? poller.wait(timeout: rest) else { return }
+      isExhausted = false
       for index in 0..<count {
         if poller.event(index).token == 0 { return }
-        accept()
+        do throws(SystemError) { try accept() } catch { isExhausted = true }
       }
     }
   }
 
-  private func accept() {
-    guard let accepted = try? Socket.accept(from: listener) else { return }
+  private func accept() throws(SystemError) {
+    guard let accepted = try Socket.accept(from: listener) else { return }
     let box = DescriptorBox(accepted)
     running.add(1, ordering: .relaxed)
     let thread = try? Kernel.Thread(name: "request") {

@@ -49,6 +49,11 @@ struct TimeWaitTable {
     }
   }
 
+  /// Gives back memory once most entries are gone.
+  mutating func trim() -> Bool {
+    [entries.trim(), order.trim()].contains(true)
+  }
+
   /// `nil` when the connection isn't remembered.
   mutating func receive(_ header: TCPHeader, payloadCount: Int, tuple: FiveTuple) -> Verdict? {
     guard !entries.isEmpty, var entry = entries[tuple] else { return nil }

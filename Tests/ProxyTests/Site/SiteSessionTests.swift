@@ -11,7 +11,8 @@ import Testing
   /// The LinkManager's end, driven by the test's thread.
   private struct LinkEnd: ~Copyable {
     var pool = SlabPool(limit: 64)
-    var peer: SessionSocket
+    var peer: BufferedSession
+    var connection: SessionSocket
 
     /// Waits for an event that `isWanted`; drops the others.
     mutating func next(_ isWanted: (SessionEvent) -> Bool) throws -> SessionEvent {
@@ -20,10 +21,10 @@ import Testing
           if case .data(_, let slice) = event { pool.release(slice) }
           if isWanted(event) { return event }
         }
-        try peer.flush(pool: &pool, now: Clock.now)
-        try peer.socket.wait(for: .readable, until: soon)
-        peer.became([.readable, .writable])
-        _ = try peer.read(pool: &pool, now: Clock.now)
+        try connection.flush(&peer, pool: &pool, now: Clock.now)
+        try connection.socket.wait(for: .readable, until: soon)
+        connection.became([.readable, .writable])
+        _ = try connection.read(into: &peer, pool: &pool, now: Clock.now)
       }
       throw Late()
     }
@@ -52,10 +53,10 @@ import Testing
     guard let far = try Socket.accept(from: listener) else { throw Late() }
     let (up, down) = (try SecretBytes(random: 32), try SecretBytes(random: 32))
     let site = try SiteSession(
-      socket: far, secrets: RecordSecrets(send: down, receive: up), surplus: [],
+      id: SessionID.random(), socket: far, secrets: RecordSecrets(send: down, receive: up), surplus: [],
       policy: SitePolicy(rules: [rule("a", server), rule("b", server)], granted: nil, expires: nil), onEnd: { _ in })
     let session = try Session(role: .link, secrets: RecordSecrets(send: up, receive: down), now: Clock.now)
-    var link = LinkEnd(peer: SessionSocket(session: session, socket: near))
+    var link = LinkEnd(peer: BufferedSession(session), connection: SessionSocket(near))
     var lane = SlabLane()
 
     let port = server.endpoint.port

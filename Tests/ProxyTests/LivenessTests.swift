@@ -1,0 +1,65 @@
+import Primitives
+import Testing
+
+@testable import Proxy
+
+@Suite struct LivenessTests {
+  private let start = Instant(nanoseconds: 50_000_000_000)
+
+  private func liveness() -> Liveness {
+    Liveness(pingInterval: .seconds(2), deadInterval: .seconds(15), now: start)
+  }
+
+  /// Looks whenever it wants to be looked at, up to `end`; what came of it, with its time in milliseconds.
+  private func look(_ liveness: inout Liveness, until end: Instant) -> [(Int64, Liveness.Verdict)] {
+    var seen: [(Int64, Liveness.Verdict)] = []
+    while liveness.nextDeadline <= end {
+      let now = liveness.nextDeadline
+      let verdict = liveness.check(now: now)
+      seen.append(((now - start).milliseconds, verdict))
+      if verdict == .ping { _ = liveness.ping(now: now) }
+      if case .dead = verdict { break }
+    }
+    return seen
+  }
+
+  @Test func asksAndThenGivesUp() {
+    var liveness = liveness()
+    let seen = look(&liveness, until: start + .seconds(60))
+    #expect(seen.map(\.0) == [2_000, 4_000, 6_000, 8_000, 10_000, 12_000, 14_000, 15_000])
+    #expect(seen.last?.1 == .dead(.seconds(15)))
+  }
+
+  @Test func anyByteIsALife() {
+    var liveness = liveness()
+    for second in 1..<100 as Range<Int64> {
+      liveness.received(now: start + .seconds(second))
+      #expect(liveness.check(now: start + .seconds(second)) == .wait)
+    }
+  }
+
+  @Test func aProbeDemandsAnAnswerSoon() {
+    var liveness = liveness()
+    liveness.probe(now: start)
+    #expect(look(&liveness, until: start + .seconds(60)).last?.0 == 3_000)
+
+    var answered = self.liveness()
+    answered.probe(now: start)
+    answered.received(now: start + .seconds(1))
+    #expect(look(&answered, until: start + .seconds(60)).last?.0 == 16_000)
+  }
+
+  @Test func aHostThatWasAsleepDoesNotBlameThePeer() {
+    var liveness = liveness()
+    let awake = start + .seconds(60)
+    #expect(liveness.check(now: awake) == .ping)
+    _ = liveness.ping(now: awake)
+    // Who has something to say has said it by then.
+    var answered = liveness
+    answered.received(now: awake + .milliseconds(10))
+    #expect(answered.check(now: awake + .seconds(1)) == .wait)
+    // Who hasn't is given up soon, and the silence is told as it was.
+    let seen = look(&liveness, until: awake + .seconds(60))
+    #expect(seen.last?.1 == .dead(.seconds(63)))
+  }
+}
