@@ -48,7 +48,9 @@ import Testing
   @Test func theLogKeepsTheLatestOfEachKind() {
     var log = RefusalLog(limit: 3)
     for port in [1, 2, 3, 1, 4] as [UInt16] {
-      log.add(.tcp, Endpoint(Self.place.address, port), label: "x", reason: "r", now: Instant(nanoseconds: 5))
+      log.add(
+        .tcp, Endpoint(Self.place.address, port), label: "x", reason: "r", connection: nil, now: Instant(nanoseconds: 5)
+      )
     }
     #expect(log.entries.map(\.destination.port) == [3, 1, 4])
     #expect(log.entries.map(\.count) == [1, 2, 1])

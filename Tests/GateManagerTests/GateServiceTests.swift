@@ -184,13 +184,13 @@ import Testing
       }
     }
     // The waiting end is there; then the site gives up.
-    #expect(fixture.eventually { $0.connections == 3 })
+    #expect(fixture.eventually { $0.connections.total == 3 })
     usleep(100_000)
     try north.send(.cancel(.init(id: session.id, reason: "no device")))
     waiting.join()
     #expect(refusal.code.withLock { $0 } == .siteOffline)
     #expect(try link.message { if case .sessionEnded(let ending) = $0 { ending.reason } else { nil } } == "no device")
-    #expect(fixture.eventually { $0.sessions.isEmpty && $0.connections == 2 })
+    #expect(fixture.eventually { $0.sessions.isEmpty && $0.connections.total == 2 })
     link.stop()
     north.stop()
   }

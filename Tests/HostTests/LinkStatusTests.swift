@@ -1,10 +1,10 @@
-import Adapter
 import Control
 import Framing
 import Primitives
 import Proxy
 import Testing
 
+@testable import Adapter
 @testable import LinkManager
 @testable import Service
 

@@ -28,7 +28,8 @@ extension WholeSystem {
         if let found = try log(name, of: world).last(where: matches) { return found }
         usleep(100_000)
       }
-      return try #require(nil as Line?, "\(name): \(try log(name, of: world))", sourceLocation: sourceLocation)
+      let all = try log(name, of: world)
+      return try #require(nil as Line?, "\(name): \(all)", sourceLocation: sourceLocation)
     }
 
     @Test("one connection can be followed by its name through the logs of all three hosts")

@@ -17,7 +17,10 @@ struct FlowLogTests {
     var all: [String] { kept.withLock { $0 } }
 
     func logger(_ level: Logger.Level) -> Logger {
-      let output = LogOutput { line in self.kept.withLock { $0.append(line) } }
+      let output = LogOutput { line in
+        self.kept.withLock { $0.append(line) }
+        return .written
+      }
       return Logger(label: "test") { _ in JSONLogHandler(level: level, output: output) }
     }
   }

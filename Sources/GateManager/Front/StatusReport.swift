@@ -51,6 +51,8 @@ struct StatusReport: Codable, Sendable {
     var users = 0
     var data = 0
     var limit = GateLimits.connections
+
+    var total: Int { handshaking + anonymous + sites + users + data }
   }
 
   var gate, listen: String
