@@ -45,8 +45,8 @@ struct Run: ParsableCommand {
       credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
     let metrics = MetricRegistry()
     metrics.install()
-    let service = SiteService(
     state.tidy()
+    let service = SiteService(
       name: binding.name, identity: identity, agents: try Self.load(agents), durations: SiteDurations(metrics),
       log: log)
     let table = MetricTable(SiteMetrics.rows, registry: metrics)
