@@ -115,6 +115,14 @@ public enum Socket {
     try setOption(socket, CInt(IPPROTO_TCP), TCP_KEEPCNT, probes)
   }
 
+  /// Asks for room for what has arrived and wasn't read yet, in bytes with the kernel's own overhead. Without
+  /// CAP_NET_ADMIN the kernel gives what net.core.rmem_max allows.
+  public static func setReceiveBuffer(_ socket: borrowing OwnedDescriptor, bytes: CInt) throws(SystemError) {
+    // The kernel doubles what it is asked for (socket(7)).
+    guard clinux_set_option(socket.rawValue, SOL_SOCKET, SO_RCVBUFFORCE, bytes / 2) < 0 else { return }
+    try setOption(socket, SOL_SOCKET, SO_RCVBUF, bytes / 2)
+  }
+
   /// Milliseconds that sent data may stay unacknowledged (TCP_USER_TIMEOUT).
   public static func setUserTimeout(_ socket: borrowing OwnedDescriptor, milliseconds: CInt) throws(SystemError) {
     try setOption(socket, CInt(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)

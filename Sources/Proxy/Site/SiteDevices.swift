@@ -44,9 +44,10 @@ extension SiteLoop {
           id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling, since: now,
           deadline: now + limits.dialTimeout)
       case .udp:
+        let socket = try Socket.connect(to: target, .datagram)
+        try Socket.setReceiveBuffer(socket, bytes: limits.datagramBuffer)
         return DeviceFlow(
-          id: id, agent: request.agent, transport: .udp, target: target,
-          socket: try Socket.connect(to: target, .datagram), phase: .open, since: now,
+          id: id, agent: request.agent, transport: .udp, target: target, socket: socket, phase: .open, since: now,
           deadline: now + limits.datagramIdle)
       case .icmp:
         var flow = DeviceFlow(
