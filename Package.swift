@@ -113,7 +113,7 @@ let package = Package(
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
     .testTarget(
-      name: "Scenarios", exclude: ["world.sh", "restarts.sh", "programs"], swiftSettings: settings),
+      name: "Scenarios", exclude: ["world.sh", "restarts.sh", "odd-devices.sh", "programs"], swiftSettings: settings),
     tests("PrimitivesTests", ["Primitives"]),
     tests(
       "AdapterTests",
