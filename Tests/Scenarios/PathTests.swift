@@ -38,7 +38,7 @@ extension WholeSystem {
       try World.run(hosts: false) { world in
         try world.require(Self.router)
         try world.require("start_gate && start_site a && start_link && connect_site site-a")
-        try world.require("head -c 50000000 /dev/urandom >$state/device-a/web/random")
+        try world.require("head -c 80000000 /dev/urandom >$state/device-a/web/random")
         try body(world)
       }
     }
