@@ -112,6 +112,12 @@ let package = Package(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
+    .executableTarget(
+      name: "StackPeer", dependencies: ["Stack", "Tun", "Packet", "Kernel", "Primitives", "Crypto"],
+      path: "Tests/StackPeer", swiftSettings: settings),
+    .executableTarget(
+      name: "BadLink", dependencies: ["Tun", "Packet", "Kernel", "Primitives"],
+      path: "Tests/BadLink", swiftSettings: settings),
     .testTarget(
       name: "Scenarios", exclude: ["world.sh", "restarts.sh", "odd-devices.sh", "programs"], swiftSettings: settings),
     tests("PrimitivesTests", ["Primitives"]),

@@ -19,6 +19,8 @@ public struct StackConfiguration: Sendable {
   /// Whether to offer and accept timestamps (RFC 7323) and selective acknowledgements (RFC 2018).
   public var timestamps = true
   public var selectiveAcknowledgements = true
+  /// What bounds sending besides the receiver's window.
+  public var congestion = Congestion.none
   /// How long a connection request may wait for `accept`, and a handshake for its end.
   public var openTimeout = Interval.seconds(130)
   /// How long data may stay unacknowledged before the connection is given up (RFC 9293 section 3.8.3).
@@ -40,6 +42,16 @@ public struct StackConfiguration: Sendable {
   public var limits = StackLimits()
 
   public init() {}
+
+  /// How a sender finds out how much the path takes.
+  public enum Congestion: Hashable, Sendable {
+    /// Not at all: the device is a link to the kernel of the same machine, and there is no path to congest. Only after
+    /// a timeout a flight starts small.
+    case none
+    /// NewReno (RFC 5681, RFC 6582) with proportional rate reduction (RFC 9937): for a device whose packets are routed
+    /// on to a network that others use.
+    case reno
+  }
 
   /// The same with every value in its range, so that none can lead to an endless loop or an overflow later.
   var bounded: StackConfiguration {

@@ -137,6 +137,9 @@ public struct StackCounters: Sendable {
   public var pureAcksOut: UInt64 = 0
   public var retransmittedSegments: UInt64 = 0
   public var retransmissionTimeouts: UInt64 = 0
+  /// Probes of a flight's end (RFC 8985 section 7), and recoveries that turned out to be needless.
+  public var tailLossProbes: UInt64 = 0
+  public var spuriousRetransmissions: UInt64 = 0
   public var outOfOrderSegments: UInt64 = 0
   public var windowProbes: UInt64 = 0
   public var challenges: UInt64 = 0

@@ -102,36 +102,6 @@ import Testing
     #expect(queue.popFirst(at: SequenceNumber(10), pool: &pool)?.count == 4)
   }
 
-  @Test func scoreboardFollowsItsTwin() {
-    for seed in UInt64(0)..<300 {
-      var random = SeededRandom(seed: seed)
-      let base = SequenceNumber(UInt32(truncatingIfNeeded: random.next()))
-      var scoreboard = SackScoreboard()
-      var twin = [Bool](repeating: false, count: 200)
-      var una = 0
-      for _ in 0..<40 {
-        let start = una + Int(random.next() % UInt64(200 - una))
-        let end = min(200, start + Int(random.next() % 30))
-        let isNew = scoreboard.insert(base + start, base + end)
-        #expect(isNew == twin[start..<end].contains(false), "seed \(seed)")
-        for index in start..<end { twin[index] = true }
-        if random.chance(0.2) {
-          una += Int(random.next() % 10)
-          guard una < 200 else { break }
-          scoreboard.acknowledge(base + una)
-        }
-        #expect(scoreboard.bytes == twin[una...].count { $0 }, "seed \(seed)")
-        let from = una + Int(random.next() % UInt64(200 - una))
-        let hole = scoreboard.nextHole(from: base + from, below: base + 200)
-        let first = twin[from...].firstIndex(of: false)
-        #expect(hole.map { $0.start - base } == first, "seed \(seed)")
-        if let first, let hole {
-          #expect(hole.end - base == twin[first...].firstIndex(of: true) ?? 200, "seed \(seed)")
-        }
-      }
-    }
-  }
-
   @Test func deadlinesComeInOrder() {
     for seed in UInt64(0)..<100 {
       var random = SeededRandom(seed: seed)

@@ -51,6 +51,13 @@ struct ReceiveQueue {
     return true
   }
 
+  /// Whether all of a range is held.
+  func holds(_ start: SequenceNumber, _ end: SequenceNumber) -> Bool {
+    var isHeld = false
+    scanBlocks { isHeld = isHeld || ($0 <= start && end <= $1) }
+    return isHeld
+  }
+
   /// Takes out the segment whose turn has come; the caller gets its reference. Drops what is older than `next`.
   mutating func popFirst(at next: SequenceNumber, pool: inout SlabPool) -> Slice? {
     while let first = segments.first {

@@ -7,6 +7,11 @@ struct RetransmissionTimer {
   static let minimum = Interval.milliseconds(200)
   static let maximum = Interval.seconds(60)
 
+  /// How long a peer may delay the acknowledgement of a single segment (RFC 8985 section 7.2).
+  private static let acknowledgementDelay = Interval.milliseconds(200)
+  /// The shortest wait for a probe: twice a local round trip would be over before the host has its turn again.
+  private static let minimumProbeTimeout = Interval.milliseconds(10)
+
   private var smoothed: Interval?
   private var variation = Interval.zero
   private var base = Interval.seconds(1)
@@ -33,6 +38,14 @@ struct RetransmissionTimer {
       variation = measured / 2
     }
     base = min(Self.maximum, max(Self.minimum, (smoothed ?? measured) + variation * 4))
+  }
+
+  /// How long after the last transmission a tail loss probe is due (RFC 8985 section 7.2).
+  ///
+  /// - Parameter isSingle: whether a single segment is under way.
+  func probeTimeout(isSingle: Bool) -> Interval {
+    guard let smoothed else { return .seconds(1) }
+    return max(smoothed * 2, Self.minimumProbeTimeout) + (isSingle ? Self.acknowledgementDelay : .zero)
   }
 
   mutating func backOff() {

@@ -102,6 +102,7 @@ extension TCPConnection {
       // that the peer lives, so that a probe of a closed window doesn't count as silence.
       noteHeard(now)
       needsAcknowledgement = true
+      if sequence < receiver.next { receiver.noteDuplicate(sequence, sequence + payload.count) }
       context.counters.drop(.notAcceptable)
       return .open
     }
@@ -188,18 +189,12 @@ extension TCPConnection {
       challenge(context: &context, now: now)
       return .stop(.open)
     }
-    var hasNewSack = false
-    if sender.hasSack {
-      let blocks = header.options.sackBlocks
-      for index in 0..<blocks.count {
-        let block = blocks[index]
-        if sender.noteSack(SequenceNumber(block.start), SequenceNumber(block.end)) { hasNewSack = true }
-      }
-    }
-    let progress = sender.acknowledge(
-      number, window: window, sequence: SequenceNumber(header.sequence),
-      isBare: payloadCount == 0 && !header.flags.contains(.fin), hasNewSack: hasNewSack,
-      echoed: roundTrip(header, now: now), pool: &pool, now: now)
+    let acknowledgement = TCPSender.Acknowledgement(
+      number: number, window: window, sequence: SequenceNumber(header.sequence),
+      isBare: payloadCount == 0 && !header.flags.contains(.fin), echoed: roundTrip(header, now: now),
+      blocks: header.options.sackBlocks)
+    let progress = sender.acknowledge(acknowledgement, pool: &pool, now: now)
+    if progress.isSpurious { context.counters.spuriousRetransmissions &+= 1 }
     if progress.bytes > 0 { context.events.append(.acknowledged(id, bytes: progress.bytes)) }
     guard sender.isFinishAcknowledged else { return .proceed }
     switch state {
@@ -263,6 +258,12 @@ extension TCPConnection {
       }
     case .keep(let offset, let count, let start):
       context.counters.outOfOrderSegments &+= 1
+      if !sender.hasSack { owedDuplicates = min(owedDuplicates + 1, LossDetection.duplicateThreshold) }
+      if receiver.queue.holds(start, start + count) {
+        receiver.noteDuplicate(start, start + count)
+        context.counters.drop(.duplicate)
+        break
+      }
       let isKept = receiver.queue.insert(
         payload.range(from: offset, count: count), at: start,
         limit: context.configuration.limits.outOfOrderSegments, pool: &pool)

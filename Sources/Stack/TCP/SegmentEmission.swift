@@ -19,11 +19,15 @@ extension TCPConnection {
       return true
     default: break
     }
+    // What is told of gaps has no room beside the payload of a full segment, and must not wait for it.
+    if needsAcknowledgement, sender.hasSack, receiver.hasSelectiveReport {
+      return emitAcknowledgement(into: &transmit, context: &context, pool: pool, now: now)
+    }
     let limit = payloadLimit(context.configuration)
     if let chunk = sender.nextChunk(limit: limit) {
       return emitChunk(chunk, into: &transmit, context: &context, pool: &pool, now: now)
     }
-    sender.armProbe(now: now)
+    sender.armPersist(now: now)
     if needsProbe {
       needsProbe = false
       context.counters.windowProbes &+= 1
@@ -65,6 +69,7 @@ extension TCPConnection {
     if chunk.hasFinish { flags.insert(.fin) }
     let header = makeHeader(chunk.start, flags: flags, context: context, now: now)
     write(header, payloadCount: chunk.count, into: &transmit, context: context, pool: pool)
+    let sentFrom = sender.nxt
     sender.sent(chunk, now: now)
     // What a probe would ask is answered with the data.
     needsProbe = false
@@ -76,7 +81,7 @@ extension TCPConnection {
       }
     }
     needsAcknowledgement = false
-    if chunk.isRetransmission { context.counters.retransmittedSegments &+= 1 }
+    if chunk.start != sentFrom { context.counters.retransmittedSegments &+= 1 }
     if chunk.count > 0 {
       context.counters.segmentsOut &+= 1
       context.counters.payloadBytesOut &+= UInt64(chunk.count)
@@ -89,14 +94,13 @@ extension TCPConnection {
     into transmit: inout Transmit, context: inout StackContext, pool: borrowing SlabPool, now: Instant
   ) -> Bool {
     guard needsAcknowledgement, state != .synSent else { return false }
-    needsAcknowledgement = false
+    needsAcknowledgement = owedDuplicates > 0
+    owedDuplicates = max(0, owedDuplicates - 1)
     context.counters.pureAcksOut &+= 1
     var header = makeHeader(sender.nxt, flags: .ack, context: context, now: now)
     if sender.hasSack {
       // 40 bytes of options: 4 blocks, or 3 behind a timestamp (RFC 2018 section 3).
-      receiver.queue.forEachBlock(limit: hasTimestamps ? 3 : 4) { start, end in
-        header.options.sackBlocks.append(.init(start: start.value, end: end.value))
-      }
+      header.options.sackBlocks = receiver.takeSelectiveReport(limit: hasTimestamps ? 3 : 4)
     }
     write(header, payloadCount: 0, into: &transmit, context: context, pool: pool)
     return true

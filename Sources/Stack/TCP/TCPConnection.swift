@@ -58,6 +58,8 @@ struct TCPConnection {
   // What the next segments out must carry.
   var needsSynchronize = false
   var needsAcknowledgement = false
+  /// Acknowledgements that a peer without selective ones must count (RFC 5681 section 3.2), beyond the one above.
+  var owedDuplicates = 0
   var needsProbe = false
   /// Whether the connection stands in the stack's queue of those with something to send.
   var isQueued = false
@@ -108,7 +110,7 @@ struct TCPConnection {
     self.id = id
     self.tuple = tuple
     self.state = state
-    sender = TCPSender(initial: initial)
+    sender = TCPSender(initial: initial, congestion: configuration.congestion)
     receiver = TCPReceiver(
       next: next, credit: min(configuration.initialReceiveCredit, configuration.maximumReceiveWindow))
     self.timestampOffset = timestampOffset
@@ -170,14 +172,14 @@ struct TCPConnection {
 
   mutating func send(_ slice: Slice, pool: inout SlabPool, now: Instant) {
     // What waits for a slow reader must not hold on to a whole slab.
-    let isBlocked = sender.window - sender.flight < slice.count
+    let isBlocked = sender.window - sender.flightSize < slice.count
     sender.queue.append(isBlocked ? pool.compact(slice) : slice, pool: &pool)
-    if state.isSynchronized { sender.armProbe(now: now) }
+    if state.isSynchronized { sender.armPersist(now: now) }
   }
 
   mutating func finish(now: Instant) {
     sender.finish()
-    if state.isSynchronized { sender.armProbe(now: now) }
+    if state.isSynchronized { sender.armPersist(now: now) }
   }
 
   mutating func setReceiveCredit(_ bytes: Int, configuration: StackConfiguration) {
@@ -195,7 +197,7 @@ struct TCPConnection {
   // MARK: Time
 
   func deadline(_ configuration: StackConfiguration) -> Instant? {
-    var nearest = Instant.earliest(openDeadline, Instant.earliest(sender.retransmitDeadline, sender.probeDeadline))
+    var nearest = Instant.earliest(openDeadline, sender.nextDeadline)
     if let interval = configuration.keepAlive, state.isSynchronized, sender.retransmitDeadline == nil {
       nearest = Instant.earliest(nearest, keepAliveDeadline(interval))
     }
@@ -219,7 +221,9 @@ struct TCPConnection {
       context.counters.retransmissionTimeouts &+= 1
       if sender.una == sender.initial { needsSynchronize = true }
     }
-    if sender.probeExpired(now: now) { needsProbe = true }
+    if sender.tailProbeExpired(now: now) { context.counters.tailLossProbes &+= 1 }
+    sender.reorderingExpired(now: now)
+    if sender.persistExpired(now: now) { needsProbe = true }
     if let interval = configuration.keepAlive, state.isSynchronized, sender.retransmitDeadline == nil,
       keepAliveDeadline(interval) <= now
     {

@@ -1,3 +1,4 @@
+import Packet
 import Primitives
 
 /// The receiving half of a connection: what comes next, what may come, and what came too early.
@@ -15,6 +16,8 @@ struct TCPReceiver {
   /// Bytes in events that the owner hasn't taken yet.
   var undelivered = 0
   var queue = ReceiveQueue()
+  /// What arrived twice, until the peer is told.
+  private var duplicate: SACKBlocks.Block?
   /// The sequence number of the peer's FIN, once seen.
   private(set) var finishSequence: SequenceNumber?
   private(set) var isFinished = false
@@ -75,12 +78,13 @@ struct TCPReceiver {
     case keep(from: Int, count: Int, at: SequenceNumber)
   }
 
-  /// Cuts a segment to what is new and allowed, and notes its FIN.
+  /// Cuts a segment to what is new and allowed, and notes its FIN and what came twice.
   mutating func judge(_ sequence: SequenceNumber, count: Int, hasFinish: Bool) -> Verdict {
     if hasFinish, finishSequence == nil, !isFinished {
       let finish = sequence + count
       if finish >= next, finish <= advertisedEdge { finishSequence = finish }
     }
+    if sequence < next { noteDuplicate(sequence, .earlier(sequence + count, next)) }
     let start = SequenceNumber.later(sequence, next)
     var end = SequenceNumber.earlier(sequence + count, advertisedEdge)
     if let finishSequence { end = .earlier(end, finishSequence) }
@@ -93,6 +97,28 @@ struct TCPReceiver {
   mutating func advance(_ count: Int) {
     next += count
     undelivered += count
+  }
+
+  // MARK: Selective acknowledgements
+
+  /// Notes what arrived for the second time: the peer hears of it once (RFC 2883 section 4).
+  mutating func noteDuplicate(_ start: SequenceNumber, _ end: SequenceNumber) {
+    guard start < end else { return }
+    duplicate = SACKBlocks.Block(start: start.value, end: end.value)
+  }
+
+  /// Whether the next acknowledgement has more to tell than its number.
+  var hasSelectiveReport: Bool { duplicate != nil || !queue.isEmpty }
+
+  /// The blocks of an acknowledgement: first what came twice, then what came last, then the others.
+  mutating func takeSelectiveReport(limit: Int) -> SACKBlocks {
+    var blocks = SACKBlocks()
+    if let duplicate { blocks.append(duplicate) }
+    duplicate = nil
+    queue.forEachBlock(limit: limit - blocks.count) { start, end in
+      blocks.append(.init(start: start.value, end: end.value))
+    }
+    return blocks
   }
 
   /// Whether the peer's FIN has its turn; counts it.

@@ -1,24 +1,14 @@
+import Packet
 import Primitives
 
 /// The sending half of a connection: what is queued, in flight, acknowledged and lost (RFC 9293 section 3.8).
 ///
-/// Sending is driven by the receive window. The far end of the wire is the kernel of the same machine, so that there is
-/// no path to congest; only after a timeout a `lossWindow` makes the flight start small again, as in slow start.
-/// A congestion controller would set `lossWindow` at all times.
+/// What was lost is found by `LossDetection`; how much may be under way is bounded by the peer's window and by
+/// `CongestionControl`. What leaves next is in TCPSenderChunks.swift, timers in TCPSenderTimers.swift.
 struct TCPSender {
-  /// What to send next: `count` bytes of payload at `start`, then perhaps a FIN.
-  struct Chunk: Equatable {
-    var start: SequenceNumber
-    var count: Int
-    var hasFinish: Bool
-    var isRetransmission: Bool
-    /// Whether all that is queued is sent with it: PSH.
-    var isLast: Bool
-  }
-
   enum Recovery: Equatable {
     case none
-    /// Duplicate or selective acknowledgements told of a loss (RFC 6675, RFC 6582); over when `point` is acknowledged.
+    /// Acknowledgements told of a loss (RFC 6675, RFC 6582); over when `point` is acknowledged.
     case fast(point: SequenceNumber)
     /// The retransmission timer fired; everything up to `point` that isn't known to have arrived goes again.
     case timeout(point: SequenceNumber)
@@ -27,12 +17,14 @@ struct TCPSender {
   let initial: SequenceNumber
   /// The oldest unacknowledged sequence number, and the next one to send.
   private(set) var una: SequenceNumber
-  private(set) var nxt: SequenceNumber
+  var nxt: SequenceNumber
   /// The sequence number of the first byte in `queue`.
   private(set) var base: SequenceNumber
   var queue = SendQueue()
   /// The largest payload of a segment, options already taken off.
-  var maximumSegment = 536
+  var maximumSegment = 536 {
+    didSet { congestion.setSegment(maximumSegment) }
+  }
   var windowShift = 0
   private(set) var window = 0
   private(set) var maximumWindow = 0
@@ -40,52 +32,55 @@ struct TCPSender {
   private var windowAcknowledgement = SequenceNumber(0)
 
   var hasSack = false
-  private(set) var scoreboard = SackScoreboard()
-  private(set) var recovery = Recovery.none
-  private var retransmitPointer: SequenceNumber
+  var flight = Flight()
+  var detection: LossDetection
+  var congestion: CongestionControl
+  var recovery = Recovery.none
+  /// Acknowledgements in a row that moved nothing: the only sign of a loss where selective ones aren't in use.
   private(set) var duplicates = 0
-  private(set) var lossWindow: Int?
+  /// When the first retransmission of the recovery left, until an acknowledgement shows whether it was needed.
+  var firstResentAt: Instant?
+  /// Bytes that were sent again in the last recovery, and those of them that the peer had twice.
+  var resentBytes = 0
+  private var duplicatedBytes = 0
 
-  private(set) var timer = RetransmissionTimer()
-  private(set) var retransmitDeadline: Instant?
-  private(set) var probeDeadline: Instant?
-  private var timedEnd: SequenceNumber?
-  private var timedAt = Instant.zero
+  var timer = RetransmissionTimer()
+  var retransmitDeadline: Instant?
+  /// The persist timer.
+  var probeDeadline: Instant?
+  var isTailProbeDue = false
+  var lastSentAt = Instant.zero
   /// When the peer last showed progress, as long as it owes some: the start of the user timeout.
-  private(set) var waitingSince: Instant?
+  var waitingSince: Instant?
+  var blackHole = BlackHoleDetection()
 
   private(set) var isFinishing = false
-  private(set) var hasSentFinish = false
+  var hasSentFinish = false
 
-  init(initial: SequenceNumber) {
+  init(initial: SequenceNumber, congestion algorithm: CongestionControl.Algorithm) {
     self.initial = initial
     una = initial
     nxt = initial
     base = initial + 1
-    retransmitPointer = initial
+    detection = LossDetection(initial: initial)
+    congestion = CongestionControl(algorithm, segment: 536)
   }
 
   /// The sequence number that the FIN has, once `isFinishing`.
   var finishSequence: SequenceNumber { base + queue.count }
-  /// Bytes in flight.
-  var flight: Int { nxt - una }
+  /// Sequence numbers in flight.
+  var flightSize: Int { nxt - una }
   var isFinishAcknowledged: Bool { hasSentFinish && una > finishSequence }
-  private var hasUnsent: Bool { nxt < finishSequence || (isFinishing && !hasSentFinish) }
+  var hasUnsent: Bool { nxt < finishSequence || (isFinishing && !hasSentFinish) }
+
+  /// What is believed to be under way: RFC 6675 section 4, and without selective acknowledgements RFC 6582 section 3.2,
+  /// where each duplicate says that a segment has left the path.
+  var pipe: Int {
+    let left = flightSize - flight.heldBytes - flight.lostBytes
+    return hasSack ? left : max(0, left - duplicates * maximumSegment)
+  }
 
   // MARK: The handshake
-
-  /// The SYN left, for the first time or again.
-  mutating func sentSynchronize(now: Instant) {
-    if nxt == initial {
-      nxt = initial + 1
-      timedEnd = nxt
-      timedAt = now
-      waitingSince = now
-    } else {
-      timedEnd = nil
-    }
-    if retransmitDeadline == nil { retransmitDeadline = now + timer.timeout }
-  }
 
   /// Takes the window of a SYN or of the first acknowledgement as it is.
   mutating func setWindow(_ size: Int, sequence: SequenceNumber, acknowledgement: SequenceNumber) {
@@ -99,18 +94,18 @@ struct TCPSender {
   mutating func acknowledgeSynchronize(window size: Int, sequence: SequenceNumber, echoed: Interval?, now: Instant) {
     una = initial + 1
     setWindow(size, sequence: sequence, acknowledgement: una)
-    if let echoed {
-      timer.sample(echoed)
-    } else if timedEnd != nil {
-      timer.sample(now - timedAt)
+    // Karn: a SYN that was sent twice isn't measured, unless a timestamp tells them apart.
+    let measured = timer.backoffs == 0 ? now - lastSentAt : echoed
+    if let measured {
+      timer.sample(measured)
+      detection.note(roundTrip: measured, now: now)
     }
-    timedEnd = nil
     timer.progress()
     recovery = .none
-    lossWindow = nil
+    congestion = CongestionControl(congestion.algorithm, segment: maximumSegment)
     retransmitDeadline = nil
     waitingSince = hasUnsent ? now : nil
-    armProbe(now: now)
+    armPersist(now: now)
   }
 
   mutating func finish() {
@@ -119,210 +114,222 @@ struct TCPSender {
 
   // MARK: Acknowledgements
 
+  /// An acceptable acknowledgement: una ≤ `number` ≤ nxt.
+  struct Acknowledgement {
+    var number: SequenceNumber
+    /// Scaled.
+    var window: Int
+    /// The number of the segment that it came in.
+    var sequence: SequenceNumber
+    /// Whether the segment had neither payload nor SYN nor FIN, so that it may count as a duplicate.
+    var isBare: Bool
+    /// The round trip by the timestamp that it echoes.
+    var echoed: Interval?
+    var blocks = SACKBlocks()
+  }
+
   /// What an acknowledgement brought.
   struct Progress {
     /// Payload that the peer now holds for good.
     var bytes = 0
-    var opensWindow = false
+    /// Whether it showed that what was sent again hadn't been lost.
+    var isSpurious = false
   }
 
-  /// Takes an acceptable acknowledgement: una ≤ `number` ≤ nxt.
-  ///
-  /// - Parameters:
-  ///   - size: the window, scaled.
-  ///   - isBare: whether the segment had neither payload nor SYN nor FIN, so that it may count as a duplicate.
-  ///   - hasNewSack: whether its SACK option told something new.
-  mutating func acknowledge(
-    _ number: SequenceNumber, window size: Int, sequence: SequenceNumber, isBare: Bool, hasNewSack: Bool,
-    echoed: Interval?, pool: inout SlabPool, now: Instant
-  ) -> Progress {
+  mutating func acknowledge(_ acknowledgement: Acknowledgement, pool: inout SlabPool, now: Instant) -> Progress {
     var progress = Progress()
-    let flightBefore = flight
-    let isDuplicate = number == una && isBare && flightBefore > 0 && size == window
+    var delivery = Delivery()
+    let number = acknowledgement.number
+    let pipeBefore = pipe
+    let isDuplicate = number == una && acknowledgement.isBare && flightSize > 0 && acknowledgement.window == window
+    if hasSack { note(acknowledgement.blocks, number: number, delivery: &delivery, progress: &progress) }
     // RFC 9293 section 3.10.7.4: an older segment must not bring back an older window.
-    if windowSequence < sequence || (windowSequence == sequence && windowAcknowledgement <= number) {
-      progress.opensWindow = size > window
-      setWindow(size, sequence: sequence, acknowledgement: number)
+    if windowSequence < acknowledgement.sequence
+      || (windowSequence == acknowledgement.sequence && windowAcknowledgement <= number)
+    {
+      setWindow(acknowledgement.window, sequence: acknowledgement.sequence, acknowledgement: number)
     }
-    if number > una {
-      advance(to: number, progress: &progress, echoed: echoed, pool: &pool, now: now)
-    } else if isDuplicate || hasNewSack {
+    let isProgress = number > una
+    if isProgress {
+      flight.acknowledge(number, delivery: &delivery)
+      measure(delivery, echoed: acknowledgement.echoed, now: now)
+      advance(to: number, echoed: acknowledgement.echoed, progress: &progress, pool: &pool, now: now)
+    } else if delivery.bytes > 0 {
+      measure(delivery, echoed: nil, now: now)
+    } else if isDuplicate {
       duplicates += 1
+    }
+    detection.note(delivery, now: now)
+    if detection.acknowledgeProbe(number, isDuplicate: isDuplicate && acknowledgement.blocks.isEmpty) {
+      congestion.reduceOnce(flight: pipeBefore)
     }
     // A peer that answers with a closed window is alive, however long it stays closed.
     if window == 0, waitingSince != nil { waitingSince = now }
-    detectLoss()
-    armProbe(now: now)
+    let hasLosses = detectLosses(now: now)
+    congestion.acknowledged(
+      delivery.bytes, pipe: pipe, pipeBefore: pipeBefore, isProgress: isProgress, hasLosses: hasLosses)
+    if isProgress { armTailProbe(now: now) }
+    armPersist(now: now)
     return progress
   }
 
-  /// Notes ranges of a SACK option. Ranges outside of what is in flight are ignored (RFC 2018 section 8).
-  mutating func noteSack(_ start: SequenceNumber, _ end: SequenceNumber) -> Bool {
-    guard hasSack, start < end, start >= una, end <= nxt else { return false }
-    return scoreboard.insert(start, end)
+  /// Notes the ranges of a SACK option. Those outside of what is in flight are ignored (RFC 2018 section 8), but for the
+  /// first one, which may name what arrived twice (RFC 2883 section 4).
+  private mutating func note(
+    _ blocks: SACKBlocks, number: SequenceNumber, delivery: inout Delivery, progress: inout Progress
+  ) {
+    for index in 0..<blocks.count {
+      let start = SequenceNumber(blocks[index].start)
+      let end = SequenceNumber(blocks[index].end)
+      guard start < end, end <= nxt else { continue }
+      if index == 0, isDuplicate(start, end, blocks, number: number) {
+        noteDuplicate(end - start, progress: &progress)
+      } else if start >= una {
+        flight.hold(start, end, delivery: &delivery)
+      }
+    }
+  }
+
+  private func isDuplicate(
+    _ start: SequenceNumber, _ end: SequenceNumber, _ blocks: SACKBlocks, number: SequenceNumber
+  ) -> Bool {
+    if end <= number { return true }
+    guard blocks.count > 1 else { return false }
+    return start >= SequenceNumber(blocks[1].start) && end <= SequenceNumber(blocks[1].end)
+  }
+
+  /// The peer had something twice. If that is all that was sent again, nothing had been lost.
+  private mutating func noteDuplicate(_ bytes: Int, progress: inout Progress) {
+    // The path may duplicate packets by itself.
+    guard resentBytes > 0 || detection.probeEnd != nil else { return }
+    detection.noteDuplicate(una: una, nxt: nxt)
+    guard resentBytes > 0 else { return }
+    duplicatedBytes += bytes
+    guard duplicatedBytes >= resentBytes else { return }
+    undo()
+    progress.isSpurious = true
+  }
+
+  private mutating func measure(_ delivery: Delivery, echoed: Interval?, now: Instant) {
+    // Without selective acknowledgements a filled gap acknowledges what arrived long ago.
+    if let sentAt = delivery.sentOnceAt, hasSack || recovery == .none {
+      timer.sample(now - sentAt)
+      detection.note(roundTrip: now - sentAt, now: now)
+    } else if let echoed {
+      timer.sample(echoed)
+    }
   }
 
   private mutating func advance(
-    to number: SequenceNumber, progress: inout Progress, echoed: Interval?, pool: inout SlabPool, now: Instant
+    to number: SequenceNumber, echoed: Interval?, progress: inout Progress, pool: inout SlabPool, now: Instant
   ) {
-    let acknowledged = number - una
     una = number
     let bytes = min(max(0, number - base), queue.count)
     queue.acknowledge(bytes, pool: &pool)
     base += bytes
     progress.bytes = bytes
-    scoreboard.acknowledge(una)
     duplicates = 0
-    if let echoed {
-      timer.sample(echoed)
-      timedEnd = nil
-    } else if let end = timedEnd, number >= end {
-      timer.sample(now - timedAt)
-      timedEnd = nil
+    isTailProbeDue = false
+    let isSpurious = answersOriginal(echoed, now: now)
+    if isSpurious {
+      undo()
+      progress.isSpurious = true
     }
+    if let segment = blackHole.progress(backoffs: timer.backoffs, isSpurious: isSpurious) { maximumSegment = segment }
     timer.progress()
-    if let loss = lossWindow { lossWindow = loss + acknowledged }
     switch recovery {
     case .none: break
     case .fast(let point), .timeout(let point):
       if una >= point {
-        recovery = .none
-        lossWindow = nil
+        leaveRecovery()
       } else if case .fast = recovery, !hasSack {
         // RFC 6582 section 3.2: a partial acknowledgement names the next loss.
-        retransmitPointer = una
+        flight.loseFirst(maximumSegment)
       }
     }
-    retransmitPointer = .later(retransmitPointer, una)
-    retransmitDeadline = flight > 0 ? now + timer.timeout : nil
-    waitingSince = flight > 0 || hasUnsent ? now : nil
+    retransmitDeadline = flightSize > 0 ? now + timer.timeout : nil
+    waitingSince = flightSize > 0 || hasUnsent ? now : nil
   }
 
-  private mutating func detectLoss() {
-    guard recovery == .none, flight > 0, una > initial else { return }
-    let isLost = duplicates >= 3 || (hasSack && scoreboard.bytes > 2 * maximumSegment)
-    guard isLost else { return }
-    recovery = .fast(point: nxt)
-    retransmitPointer = una
-    timedEnd = nil
+  /// Whether the first acknowledgement after a retransmission answers what was sent before it: the Eifel detection
+  /// (RFC 3522). The timestamp clock ticks in milliseconds, so that on a fast path it can't tell.
+  private mutating func answersOriginal(_ echoed: Interval?, now: Instant) -> Bool {
+    guard let resentAt = firstResentAt else { return false }
+    firstResentAt = nil
+    guard let echoed else { return false }
+    return now.milliseconds - echoed.milliseconds < resentAt.milliseconds
   }
 
-  // MARK: What to send
+  // MARK: Recovery
 
-  /// The next segment, if there is something that may be sent now.
+  /// Looks for losses.
   ///
-  /// - Parameter limit: payload that fits: a segment or a super-segment.
-  func nextChunk(limit: Int) -> Chunk? {
-    retransmission(limit: limit) ?? fresh(limit: limit)
-  }
-
-  private func retransmission(limit: Int) -> Chunk? {
-    let end: SequenceNumber
-    switch recovery {
-    case .none: return nil
-    case .fast:
-      // With SACK: what lies below something that arrived. Without: one segment for each (partial) acknowledgement.
-      if hasSack, let highest = scoreboard.highest {
-        end = highest
-      } else if retransmitPointer == una {
-        end = .earlier(una + maximumSegment, nxt)
-      } else {
-        return nil
-      }
-    case .timeout(let point): end = point
+  /// - Returns: whether there are new ones.
+  @discardableResult
+  mutating func detectLosses(now: Instant) -> Bool {
+    guard flightSize > 0, una > initial else {
+      detection.landed()
+      return false
     }
-    guard let hole = scoreboard.nextHole(from: retransmitPointer, below: end), hole.start >= base else { return nil }
-    var allowed = limit
-    if let lossWindow {
-      let pipe = (retransmitPointer - una) - scoreboard.bytes(from: una, to: retransmitPointer)
-      guard pipe < lossWindow else { return nil }
-      allowed = min(allowed, max(maximumSegment, lossWindow - pipe))
+    var isFound = false
+    if hasSack {
+      isFound = detection.detect(
+        in: &flight, isRecovering: recovery != .none, segment: maximumSegment, smoothed: timer.roundTrip, now: now)
+    } else if recovery == .none, duplicates >= LossDetection.duplicateThreshold {
+      flight.loseFirst(maximumSegment)
+      isFound = true
     }
-    let payloadEnd = SequenceNumber.earlier(hole.end, finishSequence)
-    let count = min(max(0, payloadEnd - hole.start), allowed)
-    let hasFinish = hasSentFinish && hole.start + count == finishSequence && hole.end > finishSequence
-    guard count > 0 || hasFinish else { return nil }
-    return Chunk(start: hole.start, count: count, hasFinish: hasFinish, isRetransmission: true, isLast: true)
-  }
-
-  private func fresh(limit: Int) -> Chunk? {
-    guard hasUnsent, nxt >= base else { return nil }
-    let available = finishSequence - nxt
-    let space = max(0, una + window - nxt)
-    var count = min(available, space, limit)
-    if count < available {
-      // Whole segments as long as more follows, and no silly ones (RFC 9293 section 3.8.6.2.1) unless the window is all
-      // that the peer ever gave.
-      if count > maximumSegment {
-        count -= count % maximumSegment
-      } else if count < maximumSegment, count < maximumWindow / 2, flight > 0 {
-        return nil
-      }
+    // What a recovery that has ended left lost begins the next one.
+    if recovery == .none, flight.lostBytes > 0 {
+      enterRecovery()
+      congestion.enterRecovery(flight: flightSize, pipe: pipe)
     }
-    let isLast = count == available
-    let hasFinish = isFinishing && isLast && !hasSentFinish
-    guard count > 0 || hasFinish else { return nil }
-    // A FIN alone needs no room: it carries nothing that the peer would have to store.
-    return Chunk(start: nxt, count: count, hasFinish: hasFinish, isRetransmission: false, isLast: isLast)
+    return isFound
   }
 
-  /// Books a chunk as sent.
-  mutating func sent(_ chunk: Chunk, now: Instant) {
-    let end = chunk.start + chunk.count + (chunk.hasFinish ? 1 : 0)
-    if chunk.hasFinish { hasSentFinish = true }
-    if chunk.isRetransmission {
-      retransmitPointer = end
-      // Karn: what was sent twice isn't measured.
-      timedEnd = nil
-    } else {
-      nxt = end
-      if timedEnd == nil, recovery == .none {
-        timedEnd = end
-        timedAt = now
-      }
-    }
-    if retransmitDeadline == nil { retransmitDeadline = now + timer.timeout }
-    if waitingSince == nil { waitingSince = now }
-    probeDeadline = nil
+  private mutating func enterRecovery() {
+    recovery = .fast(point: nxt)
+    firstResentAt = nil
+    resentBytes = 0
+    duplicatedBytes = 0
+    detection.armProbe(nil)
   }
 
-  /// Arms the persist timer if the window alone holds the sender back (RFC 9293 section 3.8.6.1).
-  mutating func armProbe(now: Instant) {
-    if hasUnsent, flight == 0, nextChunk(limit: maximumSegment) == nil {
-      if waitingSince == nil { waitingSince = now }
-      if probeDeadline == nil { probeDeadline = now + timer.timeout }
-    } else {
-      probeDeadline = nil
-    }
+  private mutating func leaveRecovery() {
+    recovery = .none
+    firstResentAt = nil
+    congestion.leaveRecovery()
+    detection.recoveryEnded()
   }
 
-  // MARK: Timeouts
-
-  /// Whether the persist timer fired: the caller sends a probe.
-  mutating func probeExpired(now: Instant) -> Bool {
-    guard let deadline = probeDeadline, deadline <= now else { return false }
-    timer.backOff()
-    probeDeadline = now + timer.timeout
-    return true
+  /// What was taken for lost wasn't (RFC 4015): everything is as if nothing had happened.
+  private mutating func undo() {
+    recovery = .none
+    firstResentAt = nil
+    resentBytes = 0
+    flight.reviveAll()
+    congestion.leaveRecovery()
+    congestion.undo()
   }
 
-  /// Whether the retransmission timer fired; then everything unacknowledged counts as lost (RFC 6298 section 5.4 to 5.7).
-  mutating func retransmitExpired(now: Instant) -> Bool {
-    guard let deadline = retransmitDeadline, deadline <= now else { return false }
-    timer.backOff()
-    retransmitDeadline = now + timer.timeout
-    timedEnd = nil
-    duplicates = 0
-    // RFC 2018 section 8: a peer may take back what it reported, so that a second timeout believes nothing any more.
-    if timer.backoffs > 1 { scoreboard.removeAll() }
+  /// Everything unacknowledged counts as lost.
+  mutating func startOver(isForgetful: Bool) {
+    flight.loseAll(isForgetful: isForgetful)
     recovery = .timeout(point: nxt)
-    retransmitPointer = una
-    lossWindow = 2 * maximumSegment
-    return true
+    firstResentAt = nil
+    resentBytes = 0
+    duplicatedBytes = 0
+    duplicates = 0
   }
 
-  func hasTimedOut(_ limit: Interval, now: Instant) -> Bool {
-    guard let waitingSince else { return false }
-    return now - waitingSince >= limit
+  /// Another segment size, because a router told of a smaller MTU: what is under way can't arrive and goes again.
+  /// That isn't a sign of congestion (RFC 1191 section 6.4).
+  mutating func lowerMaximumSegment(to bytes: Int) {
+    guard bytes < maximumSegment else { return }
+    maximumSegment = bytes
+    guard flightSize > 0, una > initial else { return }
+    flight.loseAll(isForgetful: false)
+    guard recovery == .none, flight.lostBytes > 0 else { return }
+    enterRecovery()
   }
 }
