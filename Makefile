@@ -28,7 +28,7 @@ programs: dependencies
 # The committed format, and the scripts.
 lint: dependencies
 	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift
-	shellcheck -x Demo/*.sh Tests/Scenarios/world.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
+	shellcheck -x Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
 
 # iperf3 both ways through RelayVPN, through OpenVPN over TCP, and without either. Needs root.
 bench-openvpn:

@@ -48,7 +48,8 @@ extension Adapter {
   /// Starts an adapter on a TUN device of its own, with the pool's first addresses and routes to all aliases.
   ///
   /// The device and its routes vanish with the adapter, however its process ends. If somebody deletes it or changes its
-  /// link, addresses or routes, the adapter puts that right; of changes it hears by `networkChanged`. Needs
+  /// link, addresses or routes, the adapter puts that right; of changes it hears by `networkChanged`. Connections of
+  /// this host to aliases that were open over an earlier device, whose process was killed, are ended. Needs
   /// CAP_NET_ADMIN.
   /// - Parameters:
   ///   - name: the device's name; `%d` in it becomes the first free number.
@@ -60,6 +61,8 @@ extension Adapter {
     onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
     try configuration.aliases.checkAgainstHost()
+    // What an adapter that was killed has left: nobody else can have a connection to these addresses.
+    _ = try? StrandedConnections.end(to: [configuration.aliases.v4, configuration.aliases.v6])
     let device = try TunDevice.open(named: name, for: configuration)
     let name = device.name
     let upkeep = DeviceUpkeep(

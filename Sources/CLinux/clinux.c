@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -49,9 +50,19 @@ int clinux_option(int fd, int level, int name, int *value) {
   return getsockopt(fd, level, name, value, &length);
 }
 
-int clinux_reset_on_close(int fd) {
-  struct linger linger = {.l_onoff = 1, .l_linger = 0};
+int clinux_reset_on_close(int fd, int on) {
+  struct linger linger = {.l_onoff = on, .l_linger = 0};
   return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+int clinux_tcp_unanswered(int fd, unsigned *questions, unsigned *milliseconds) {
+  struct tcp_info information = {0};
+  socklen_t length = sizeof information;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &information, &length) < 0) return -1;
+  unsigned probes = information.tcpi_probes, retransmits = information.tcpi_retransmits;
+  *questions = probes > retransmits ? probes : retransmits;
+  *milliseconds = information.tcpi_last_ack_recv;
+  return 0;
 }
 
 int clinux_socket(int family, int type, int protocol) {

@@ -9,12 +9,14 @@ public enum AtomicFile {
   public static func write(
     _ bytes: [UInt8], to path: String, permissions: UInt32, replacing: Bool
   ) throws(CryptoError) {
-    let suffix = Hex.encode(try Random.bytes(8))
+    let suffix = Hex.encode(try Random.bytes(suffixDigits / 2))
     let temporary = "\(path).\(suffix)"
     let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode_t(permissions))
     guard descriptor >= 0 else { throw failure("create", temporary) }
+    defer { close(descriptor) }
+    // Held until the file has its name, so that `removeAbandoned` leaves it alone.
+    flock(descriptor, LOCK_EX | LOCK_NB)
     do throws(CryptoError) {
-      defer { close(descriptor) }
       // The process's umask may only take permissions away, which fchmod puts right.
       guard fchmod(descriptor, mode_t(permissions)) == 0 else { throw failure("fchmod", temporary) }
       var start = 0
@@ -39,6 +41,33 @@ public enum AtomicFile {
     }
     if !replacing { unsafe unlink(temporary) }
     syncDirectory(of: path)
+  }
+
+  /// Removes what processes that were killed while they wrote have left in a directory, and only that: files with a
+  /// temporary name that nobody is writing now. To be called when a service starts.
+  public static func removeAbandoned(in directory: String) {
+    guard let stream = unsafe opendir(directory) else { return }
+    defer { unsafe closedir(stream) }
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafePointer(to: entry.pointee.d_name) {
+        unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      guard isTemporary(name) else { continue }
+      let path = "\(directory)/\(name)"
+      let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+      guard descriptor >= 0 else { continue }
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unsafe unlink(path) }
+      close(descriptor)
+    }
+  }
+
+  private static let suffixDigits = 16
+
+  /// `NAME.` and then as many lower-case hexadecimal digits as `write` appends.
+  private static func isTemporary(_ name: String) -> Bool {
+    let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    guard parts.count > 1, let last = parts.last, last.count == suffixDigits else { return false }
+    return last.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
   }
 
   /// Reads a whole file of at most `limit` bytes; a larger one is an error (EFBIG).

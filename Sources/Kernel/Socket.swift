@@ -115,6 +115,14 @@ public enum Socket {
     try setOption(socket, CInt(IPPROTO_TCP), TCP_KEEPCNT, probes)
   }
 
+  /// Asks for room for what has arrived and wasn't read yet, in bytes with the kernel's own overhead. Without
+  /// CAP_NET_ADMIN the kernel gives what net.core.rmem_max allows.
+  public static func setReceiveBuffer(_ socket: borrowing OwnedDescriptor, bytes: CInt) throws(SystemError) {
+    // The kernel doubles what it is asked for (socket(7)).
+    guard clinux_set_option(socket.rawValue, SOL_SOCKET, SO_RCVBUFFORCE, bytes / 2) < 0 else { return }
+    try setOption(socket, SOL_SOCKET, SO_RCVBUF, bytes / 2)
+  }
+
   /// Milliseconds that sent data may stay unacknowledged (TCP_USER_TIMEOUT).
   public static func setUserTimeout(_ socket: borrowing OwnedDescriptor, milliseconds: CInt) throws(SystemError) {
     try setOption(socket, CInt(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
@@ -139,9 +147,31 @@ public enum Socket {
     _ = shutdown(socket.rawValue, CInt(SHUT_WR))
   }
 
-  /// Makes the coming close a reset (RST), so that the peer can't take a cut for the end.
+  /// Makes the coming close a reset (RST), so that the peer can't take a cut for the end. That holds for the close that
+  /// the kernel does for a process that was killed, too.
   public static func resetOnClose(_ socket: borrowing OwnedDescriptor) {
-    _ = clinux_reset_on_close(socket.rawValue)
+    _ = clinux_reset_on_close(socket.rawValue, 1)
+  }
+
+  /// Makes the coming close an orderly one again: what was written still leaves, and a FIN after it.
+  public static func finishOnClose(_ socket: borrowing OwnedDescriptor) {
+    _ = clinux_reset_on_close(socket.rawValue, 0)
+  }
+
+  /// How the peer of a TCP connection leaves the kernel's questions unanswered.
+  public struct Silence: Equatable, Sendable {
+    /// Retransmissions or window probes since its last answer.
+    public var unanswered: Int
+    /// Time since its last acknowledgement of anything.
+    public var time: Interval
+  }
+
+  /// Asks the kernel (TCP_INFO) whether the peer still answers. Unlike TCP_USER_TIMEOUT, this tells a peer that is gone
+  /// from one that keeps its window shut and says so (RFC 9293 section 3.8.6.1 lets it do that for as long as it likes).
+  public static func silence(of socket: borrowing OwnedDescriptor) -> Silence? {
+    var (questions, milliseconds): (CUnsignedInt, CUnsignedInt) = (0, 0)
+    guard unsafe clinux_tcp_unanswered(socket.rawValue, &questions, &milliseconds) == 0 else { return nil }
+    return Silence(unanswered: Int(questions), time: .milliseconds(Int64(milliseconds)))
   }
 
   public static func setOption(

@@ -19,6 +19,8 @@ actor LinkService {
     /// Attempts since it was last connected.
     var attempts = 0
     var problem: String?
+    /// It was connected once: kept up until the user leaves it, and over a crash of this process.
+    var isKept = false
     /// Why its sessions were lost, and for how long it was away.
     var outages = OutageLog()
     /// The rest before the next attempt; cut short when there is reason to hope.
@@ -33,7 +35,12 @@ actor LinkService {
   private let directory: StateDirectory
   private let deviceName: String
   private let configuration: AdapterConfiguration
+  /// How long ago an orderly stop may be for its sites to be taken up again.
+  private let resumptionWindow: Interval
   private let log: Logger
+  /// What the state directory says is wanted.
+  private var wanted = WantedSites()
+  private var isStopped = false
   private let flowLog: FlowLog
   private let metrics: MetricRegistry
   private let durations: LinkDurations
@@ -42,17 +49,18 @@ actor LinkService {
   private var gate: GateLink?
   private var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
+  /// The device and the connection that nobody needs any more are being closed.
+  private var resting = 0
   private var epochs = 0
   /// How often GateManager could be reached anew.
   private var gateConnections = 0
   private var totals = LinkStatus.Totals()
-  /// Adapters that nobody needs any more, and whose devices are still there.
-  private var endingAdapters = 0
   private var random = SystemRandomNumberGenerator()
 
   init(
     account: Account, server: GateServer, credentials: TLSContext.Credentials, directory: StateDirectory,
-    device: String, configuration: AdapterConfiguration, metrics: MetricRegistry, log: Logger
+    device: String, configuration: AdapterConfiguration, resumptionWindow: Interval, metrics: MetricRegistry,
+    log: Logger
   ) {
     self.metrics = metrics
     durations = LinkDurations(metrics)
@@ -65,7 +73,45 @@ actor LinkService {
     self.directory = directory
     deviceName = device
     self.configuration = configuration
+    self.resumptionWindow = resumptionWindow
     self.log = log
+  }
+
+  // MARK: Over restarts
+
+  /// Takes up the sites that were connected when the service last ended, if that wasn't long ago.
+  func resume() {
+    do throws(CommandFailure) {
+      wanted = try WantedSites.load(from: directory)
+    } catch {
+      log.warning("the sites that were connected aren't known", metadata: ["reason": "\(error)"])
+    }
+    guard wanted.areCurrent(for: account, now: Clock.unixSeconds, window: resumptionWindow) else { return keepWanted() }
+    for (name, site) in wanted.sites {
+      epochs += 1
+      let epoch = epochs
+      sites[name] = Site(
+        agents: site.agents, reason: site.reason, problem: "the LinkManager was restarted", isKept: true, epoch: epoch)
+      log.notice("taking a site up again", metadata: ["site": "\(name)", "reason": "\(site.reason)"])
+      Task { await self.recover(name, epoch, atOnce: true) }
+    }
+    keepWanted()
+  }
+
+  /// Brings the state directory up to date.
+  private func keepWanted(stopped: Int64? = nil) {
+    guard !isStopped else { return }
+    var current = WantedSites(user: account.user, gate: account.gate.key.description, stopped: stopped)
+    for (name, site) in sites where site.isKept {
+      current.sites[name] = WantedSites.Site(agents: site.agents, reason: site.reason)
+    }
+    guard current != wanted, !(current.sites.isEmpty && wanted.sites.isEmpty) else { return }
+    do throws(CommandFailure) {
+      try current.save(to: directory)
+      wanted = current
+    } catch {
+      log.warning("the connected sites aren't kept for the next start", metadata: ["reason": "\(error)"])
+    }
   }
 
   // MARK: What users ask
@@ -91,18 +137,25 @@ actor LinkService {
     } catch {
       // The first attempt is the user's to see; only what was connected once is taken up again by itself.
       if sites[name]?.epoch == epoch { sites[name] = nil }
+      keepWanted()
       restIfIdle()
       throw error
     }
   }
 
   func disconnect(_ name: String) -> Bool {
+    guard leave(name) else { return false }
+    keepWanted()
+    restIfIdle()
+    return true
+  }
+
+  private func leave(_ name: String) -> Bool {
     guard let site = sites.removeValue(forKey: name) else { return false }
     site.pause?.cancel()
     adapter?.detach(site: name)
     if let session = site.session { gate?.leave(session, reason: "disconnected by the user") }
     log.info("disconnected", metadata: ["site": "\(name)"])
-    restIfIdle()
     return true
   }
 
@@ -123,7 +176,10 @@ actor LinkService {
   }
 
   func stop() {
-    for name in Array(sites.keys) { _ = disconnect(name) }
+    // First, while they are still known.
+    keepWanted(stopped: Clock.unixSeconds)
+    isStopped = true
+    for name in Array(sites.keys) { _ = leave(name) }
     adapter?.stop()
     gate?.stop()
     adapter = nil
@@ -133,6 +189,8 @@ actor LinkService {
   // MARK: Sessions
 
   private func attempt(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
+    // Two devices can't have the same addresses: the one of a moment ago goes first.
+    while resting > 0 { try await Task.sleep(for: .milliseconds(20)) }
     let start = Clock.now
     do {
       let aliases = try await open(name, epoch)
@@ -147,8 +205,6 @@ actor LinkService {
   private func open(_ name: String, _ epoch: Int) async throws -> [AgentAlias] {
     guard let site = sites[name], site.epoch == epoch else { throw CommandFailure(.no, "left by the user") }
     sites[name]?.attempts += 1
-    // One that is ending still has the addresses that the next one takes.
-    while self.adapter == nil, endingAdapters > 0 { try await Task.sleep(for: .milliseconds(20)) }
     let adapter = try self.adapter ?? startAdapter()
     let gate = try gateLink()
     let pins = PinBoard(directory: directory, gate: account.gate.key, site: name)
@@ -187,6 +243,8 @@ actor LinkService {
     sites[name]?.problem = nil
     sites[name]?.outages.recovered(now: Clock.now)
     totals.sessionsOpened += 1
+    sites[name]?.isKept = true
+    keepWanted()
     log.info(
       "connected",
       metadata: ["site": "\(name)", "session": "\(id)", "agents": "\(aliases.count)", "purpose": "\(site.reason)"])
@@ -211,18 +269,22 @@ actor LinkService {
   }
 
   /// Takes a site up again that was lost, for as long as its user doesn't leave it.
-  private func recover(_ name: String, _ epoch: Int) async {
+  private func recover(_ name: String, _ epoch: Int, atOnce: Bool = false) async {
     var backoff = Backoff()
     var seen = gateConnections
+    var waits = !atOnce
     while sites[name]?.epoch == epoch {
       if seen != gateConnections {
         backoff.reset()
         seen = gateConnections
       }
-      let wait = backoff.next(using: &random)
-      let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
-      sites[name]?.pause = pause
-      await pause.value
+      if waits {
+        let wait = backoff.next(using: &random)
+        let pause = Task { _ = try? await Task.sleep(for: wait.duration) }
+        sites[name]?.pause = pause
+        await pause.value
+      }
+      waits = true
       do {
         _ = try await attempt(name, epoch)
         return
@@ -290,23 +352,23 @@ actor LinkService {
     gate = nil
     adapter = nil
     guard idleGate != nil || idleAdapter != nil else { return }
-    if idleAdapter != nil { endingAdapters += 1 }
+    resting += 1
     // Stopping waits for threads, which no task may do.
     let thread = try? Thread(name: "rest") {
       // What was queued to say goodbye leaves first.
       Thread.sleep(.milliseconds(200))
       idleAdapter?.stop()
       idleGate?.stop()
-      if let idleAdapter { Task { await self.fold(idleAdapter) } }
+      Task { await self.hasRested(idleAdapter) }
     }
-    // Then they end by themselves, a little later.
-    if thread == nil, idleAdapter != nil { endingAdapters -= 1 }
+    // Without a thread they end by themselves, a little later.
+    if thread == nil { resting -= 1 }
   }
 
   /// What an adapter has come to stays counted when it is gone.
-  private func fold(_ stopped: Adapter) async {
-    endingAdapters -= 1
-    let last = await stopped.status
+  private func hasRested(_ stopped: Adapter?) async {
+    resting -= 1
+    guard let last = await stopped?.status else { return }
     totals.flowsOpened += last.totals.flowsOpened
     totals.bytesIn += last.totals.bytesIn
     totals.bytesOut += last.totals.bytesOut

@@ -17,6 +17,10 @@ struct Run: ParsableCommand {
       Passive: it holds no connection and no network device until `linkmanager connect` asks for a site, and none after
       the last site is left. Opening the device needs the capability CAP_NET_ADMIN.
 
+      Sites stay connected until `linkmanager disconnect`. A service that comes back within minutes of a stop, such as
+      an upgrade or a restart of the PC, connects them again by itself (--resume-within; 0 for never), and one that was
+      killed or lost its power does so in any case.
+
       EXAMPLE
         linkmanager run --device relay0
       """)
@@ -37,10 +41,19 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("HTTP proxy on the way: http://[user:password@]host:port.", valueName: "url"))
   var proxy: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Connect the sites again that were connected when the service was stopped, if that was so long ago at most.",
+      valueName: "minutes"))
+  var resumeWithin = 10
+
   @OptionGroup var logging: LoggingOptions
 
   func validate() throws {
     guard (1280...65_535).contains(mtu) else { throw ValidationError("--mtu: \(mtu) is not between 1280 and 65535") }
+    guard (0...10_080).contains(resumeWithin) else {
+      throw ValidationError("--resume-within: \(resumeWithin) is not between 0 and 10080 minutes")
+    }
     guard device.utf8.count <= 15, !device.isEmpty else {
       throw ValidationError("--device: a name has 1 to 15 bytes")
     }
@@ -69,7 +82,8 @@ struct Run: ParsableCommand {
     let service = LinkService(
       account: account, server: try account.gate.server(via: GateBinding.proxy(proxy)),
       credentials: try account.gate.credentials(with: state.key()), directory: state, device: device,
-      configuration: configuration, metrics: metrics, log: log)
+      configuration: configuration, resumptionWindow: .seconds(Int64(resumeWithin) * 60), metrics: metrics, log: log)
+    state.tidy()
     let signals = try ShutdownSignals()
     let management = try ManagementSocket(directory: place.directory, program: "linkmanager") { request in
       do throws(CommandFailure) {
@@ -84,6 +98,7 @@ struct Run: ParsableCommand {
       log.warning("changes of the host's network go unnoticed", metadata: ["reason": "\(error)"])
     }
     log.info("running", metadata: ["user": "\(account.user)", "gate": "\(account.gate.address)"])
+    try synchronously { await service.resume() }
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()

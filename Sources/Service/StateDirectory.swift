@@ -21,6 +21,11 @@ public struct StateDirectory: Hashable, Sendable {
     unsafe access(path(of: name), F_OK) == 0
   }
 
+  /// Removes a file; one that isn't there is fine.
+  public func remove(_ name: String) {
+    unsafe unlink(path(of: name))
+  }
+
   /// Makes it if it isn't there.
   public func create() throws(CommandFailure) {
     do throws(CryptoError) {
@@ -28,6 +33,11 @@ public struct StateDirectory: Hashable, Sendable {
     } catch {
       throw CommandFailure(error)
     }
+  }
+
+  /// Removes what a killed process has left half-written. To be called when a service starts.
+  public func tidy() {
+    AtomicFile.removeAbandoned(in: path)
   }
 
   // MARK: JSON

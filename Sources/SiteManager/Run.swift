@@ -45,6 +45,7 @@ struct Run: ParsableCommand {
       credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
     let metrics = MetricRegistry()
     metrics.install()
+    state.tidy()
     let service = SiteService(
       name: binding.name, identity: identity, agents: try Self.load(agents), durations: SiteDurations(metrics),
       log: log)

@@ -137,6 +137,9 @@ import Testing
     let (site, _) = try fixture.enroll(fixture.addSite("north"), name: "north")
     let old = try TestPeer(fixture, .siteManager, site)
     let new = try TestPeer(fixture, .siteManager, site)
+    // It is told why: a second host with the same key would never learn what throws it out.
+    let failure = try old.message { if case .failure(let body) = $0 { body } else { nil } }
+    #expect(failure.code == .other("fenced") && failure.message == Refusal.fenced.text)
     _ = try old.disconnected()
     old.stop()
     try new.send(.agents([plc]))
@@ -190,6 +193,31 @@ import Testing
     #expect(fixture.eventually { $0.sessions.isEmpty && $0.connections == 2 })
     link.stop()
     north.stop()
+  }
+
+  @Test func whoWaitsIsToldThatTheOtherIsGone() throws {
+    let fixture = try GateFixture()
+    try fixture.addUser("ann")
+    let user = try fixture.login("ann")
+    let (site, _) = try fixture.enroll(fixture.addSite("north"), name: "north")
+    let north = try TestPeer(fixture, .siteManager, site)
+    try north.send(.agents([plc]))
+    #expect(fixture.eventually { $0.sites.first?.agents.count == 1 })
+    let link = try TestPeer(fixture, .linkManager, user)
+    try link.send(.connect(.init(site: "north")))
+    let session = try link.message { if case .session(let body) = $0 { body } else { nil } }
+    let began = Clock.now
+    // Killed, or cut off, between the call to the session and its arrival there.
+    north.stop()
+    #expect(throws: GateError.self) {
+      _ = try DataConnection.open(
+        to: fixture.server, ticket: session.ticket, credentials: user, until: Clock.now + .seconds(20))
+    }
+    let reason = try link.message { if case .revoke(let ending) = $0 { ending.reason } else { nil } }
+    #expect(reason == Refusal.siteOffline.text)
+    #expect(Clock.now - began < .seconds(10), "not only when its time is over")
+    #expect(fixture.eventually { $0.sessions.isEmpty && $0.connections == 1 })
+    link.stop()
   }
 
   @Test func bytesThatCrossTheSwitchEndIt() throws {

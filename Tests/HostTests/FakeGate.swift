@@ -120,7 +120,9 @@ struct TemporaryDirectory: ~Copyable {
   }
 
   deinit {
-    for name in ["state/key.pem", "state/binding.json", "state/account.json", "password"] {
+    for name in [
+      "state/key.pem", "state/binding.json", "state/account.json", "state/wanted-sites.json", "password",
+    ] {
       unsafe unlink("\(path)/\(name)")
     }
     unsafe rmdir("\(path)/state")

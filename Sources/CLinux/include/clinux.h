@@ -23,8 +23,11 @@ int clinux_pipe_set_size(int fd, int bytes);
 ssize_t clinux_splice(int from, int to, size_t count);
 int clinux_set_option(int fd, int level, int name, int value);
 int clinux_option(int fd, int level, int name, int *value);
-/// Resets the connection when the descriptor is closed (SO_LINGER with a time of 0).
-int clinux_reset_on_close(int fd);
+/// Resets the connection when the descriptor is closed (SO_LINGER with a time of 0), by whomever; 0 undoes it.
+int clinux_reset_on_close(int fd, int on);
+/// TCP_INFO: questions to the peer that are without an answer (retransmissions or window probes, whichever are more), and
+/// milliseconds since its last acknowledgement.
+int clinux_tcp_unanswered(int fd, unsigned *questions, unsigned *milliseconds);
 /// Non-blocking and closed on exec.
 int clinux_socket(int family, int type, int protocol);
 int clinux_bind(int fd, const void *address, unsigned length);

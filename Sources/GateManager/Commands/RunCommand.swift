@@ -39,6 +39,7 @@ struct RunCommand: ParsableCommand {
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
       DescriptorLimit.raise()
+      location.gate.tidy()
       let metrics = MetricRegistry()
       metrics.install()
       let service = try start(endpoint, metrics, logger)

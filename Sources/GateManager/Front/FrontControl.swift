@@ -114,7 +114,7 @@ extension Front {
       // The newer connection wins: the older may be one that died without a word.
       if let old = registry.add(site, name: name), old != id {
         siteOutages[name, default: OutageLog()].lost(Refusal.fenced.text, now: now, unixSeconds: unix)
-        turnAway(old, .fenced)
+        fence(old)
       }
       siteOutages[name]?.recovered(now: now)
       logger.notice("site online", metadata: ["site": "\(name)", "address": "\(connection.address)"])
@@ -126,10 +126,27 @@ extension Front {
     }
   }
 
+  /// Closes a site's older connection, and says why: where two hosts run with one site's key, each has to learn what
+  /// throws it out again and again.
+  private func fence(_ id: SlotID) {
+    guard connections.contains(id) else { return }
+    count(.fenced)
+    logger.info(
+      "connection refused", metadata: ["address": "\(connections[id].address)", "reason": "\(Refusal.fenced.text)"])
+    enqueue(ControlPeer.failure(.other("fenced"), Refusal.fenced.text, nil), id)
+    closeSoon(id, .fenced)
+    flush(id)
+  }
+
   func left(_ id: SlotID, _ identity: PeerIdentity, _ connection: Connection, _ reason: Refusal) {
     registry.remove(id, identity)
     switch identity {
     case .site(let name):
+      // The site was called by this connection and may not have heard it: whoever waits at the relay needn't any more.
+      // A session whose ends have both come doesn't need it.
+      for session in sessions.ids(where: { $0.site == name && $0.stage == .meeting && $0.siteEnd == nil }) {
+        endSession(session, .siteOffline)
+      }
       guard reason != .fenced else { return }
       siteOutages[name, default: OutageLog()].lost(reason.text, now: now, unixSeconds: Clock.unixSeconds)
       logger.notice("site offline", metadata: ["site": "\(name)", "reason": "\(reason.text)"])

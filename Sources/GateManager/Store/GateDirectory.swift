@@ -88,6 +88,11 @@ struct GateDirectory: Sendable {
     }
   }
 
+  /// Removes what a killed process has left half-written. To be called when the service starts.
+  func tidy() {
+    for folder in [path, users.path, sites.path] { AtomicFile.removeAbandoned(in: folder) }
+  }
+
   func loadMembership() -> (Membership, problems: [StoreError]) {
     let (users, sites) = (users.loadAll(), sites.loadAll())
     return (Membership(users: users.entries, sites: sites.entries), users.problems + sites.problems)

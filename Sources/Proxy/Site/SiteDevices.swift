@@ -39,14 +39,15 @@ extension SiteLoop {
       switch request.transport {
       case .tcp:
         let socket = try Socket.connect(to: target)
-        try Socket.setNoDelay(socket)
+        try configure(socket)
         return DeviceFlow(
           id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling, since: now,
           deadline: now + limits.dialTimeout)
       case .udp:
+        let socket = try Socket.connect(to: target, .datagram)
+        try Socket.setReceiveBuffer(socket, bytes: limits.datagramBuffer)
         return DeviceFlow(
-          id: id, agent: request.agent, transport: .udp, target: target,
-          socket: try Socket.connect(to: target, .datagram), phase: .open, since: now,
+          id: id, agent: request.agent, transport: .udp, target: target, socket: socket, phase: .open, since: now,
           deadline: now + limits.datagramIdle)
       case .icmp:
         var flow = DeviceFlow(
@@ -60,6 +61,29 @@ extension SiteLoop {
       throw Refusal(dialling: error)
     }
   }
+
+  /// From its first moment a device's socket is one whose loss the device notices: whatever becomes of this process, it
+  /// sees a reset, and only what has ended in order looks so. The kernel asks a device that says nothing whether it is
+  /// still there: half of its time in silence, the other half in three questions.
+  func configure(_ socket: borrowing OwnedDescriptor) throws(SystemError) {
+    try Socket.setNoDelay(socket)
+    Socket.resetOnClose(socket)
+    let half = CInt(clamping: limits.deviceSilence.milliseconds / 2000)
+    try Socket.setKeepalive(socket, idle: max(1, half), interval: max(1, half / 3), probes: 3)
+  }
+
+  /// Ends flows to devices that don't acknowledge what was sent to them. Keepalive doesn't: it rests while data waits.
+  mutating func cutSilentDevices() {
+    for key in flows.ids where flows[key].transport == .tcp && flows[key].phase == .open {
+      guard let silence = Socket.silence(of: flows[key].socket), silence.unanswered >= Self.questions,
+        silence.time >= limits.deviceSilence
+      else { continue }
+      fail(key, SystemError(call: "TCP_INFO", code: SystemError.connectionTimedOut))
+    }
+  }
+
+  /// Unanswered segments that tell silence from one lost segment after a long pause.
+  private static var questions: Int { 3 }
 
   mutating func accept(_ key: SlotID) {
     status.flowsByAgent[flows[key].agent, default: 0] += 1
@@ -77,6 +101,11 @@ extension SiteLoop {
     if flows[key].phase == .dialling {
       finishDial(key)
       guard flows.contains(key), flows[key].phase == .open else { return }
+    }
+    // What isn't read for want of credit would tell of its reset only when its reader goes on, which may be never.
+    if readiness.contains(.failed), flows[key].waitsForCredit, let error = Socket.pendingError(flows[key].socket) {
+      fail(key, error)
+      return
     }
     if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { flows[key].isReadable = true }
     if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { flows[key].isPeerClosed = true }

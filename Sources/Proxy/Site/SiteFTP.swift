@@ -135,7 +135,7 @@ extension SiteLoop {
           guard turnAway(key) else { return }
           continue
         }
-        try Socket.setNoDelay(connection)
+        try configure(connection)
         let fd = connection.rawValue
         flows[key].socket = connection
         flows[key].target = device

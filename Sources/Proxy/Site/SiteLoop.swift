@@ -37,11 +37,14 @@ struct SiteLoop: ~Copyable {
   var endDeadline: Instant?
   /// The next time that flows' deadlines are looked at.
   var nextSweep: Instant
+  /// The next time that devices are looked at that don't answer: a system call for each.
+  private var nextSilenceCheck: Instant
   var now: Instant
   let mailbox: Mailbox<SiteSession.Command>
   let onFlow: @Sendable (FlowReport) -> Void
   var nextPublication = Instant.zero
 
+  private static let silenceCheckInterval = Interval.seconds(5)
   private static let connectionToken: UInt64 = .max
   private static let mailboxToken: UInt64 = .max - 1
 
@@ -65,6 +68,7 @@ struct SiteLoop: ~Copyable {
     pool = SlabPool(limit: limits.slabs)
     now = Clock.now
     nextSweep = now + .seconds(1)
+    nextSilenceCheck = now + Self.silenceCheckInterval
   }
 
   /// Runs until the session ends.
@@ -94,13 +98,12 @@ struct SiteLoop: ~Copyable {
     }
   }
 
-  /// Closes every device socket and gives the memory back. Streams that were open are reset towards the devices:
-  /// what was cut must not look finished.
+  /// Closes every device socket and gives the memory back. Streams that were open are reset towards the devices, as
+  /// their sockets are from the start: what was cut must not look finished.
   mutating func close() {
     for key in flows.ids {
       report(.ended(.sessionEnded), key)
       guard var flow = flows.remove(key) else { continue }
-      if flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
       flow.pending.removeAll(pool: &pool)
     }
     peer.close(pool: &pool)
@@ -277,13 +280,17 @@ struct SiteLoop: ~Copyable {
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
+    if !reset, flow.transport == .tcp { Socket.finishOnClose(flow.socket) }
     if flow.phase == .listening { listenerCount -= 1 }
     if flow.ftp != nil { endControl(key) }
-    if reset, flow.transport == .tcp { Socket.resetOnClose(flow.socket) }
     flow.pending.removeAll(pool: &pool)
   }
 
   private mutating func sweep() {
+    if now >= nextSilenceCheck {
+      nextSilenceCheck = now + Self.silenceCheckInterval
+      cutSilentDevices()
+    }
     for key in flows.ids where flows.contains(key) && now >= flows[key].deadline {
       if flows[key].phase == .dialling {
         refuse(key, Refusal(.timedOut))

@@ -23,22 +23,15 @@ struct RouteMessages {
     case other
   }
 
-  /// Where the next message starts.
-  private var position = 0
+  private var messages = NetlinkMessages()
 
-  private static let headerSize = 16
   private static let linkHeaderSize = 16
   private static let addressHeaderSize = 8
 
   /// `nil` behind the last whole message.
   mutating func next(in bytes: Span<UInt8>) -> Message? {
-    guard bytes.count - position >= Self.headerSize else { return nil }
-    let length = Int(bytes.native32(position))
-    guard length >= Self.headerSize, length <= bytes.count - position else { return nil }
-    let body = bytes.extracting((position + Self.headerSize)..<(position + length))
-    let type = Int(bytes.native16(position + 4))
-    // Messages start on multiples of 4 bytes (NLMSG_ALIGN).
-    position = min(bytes.count, position + (length + 3) & ~3)
+    guard let (type, range) = messages.next(in: bytes) else { return nil }
+    let body = bytes.extracting(range)
     switch type {
     case RTM_NEWLINK, RTM_DELLINK: return Self.link(body, isRemoved: type == RTM_DELLINK)
     case RTM_NEWADDR, RTM_DELADDR: return Self.address(body, isRemoved: type == RTM_DELADDR)
@@ -102,20 +95,5 @@ struct RouteMessages {
       characters.append(bytes[index])
     }
     return String(decoding: characters, as: UTF8.self)
-  }
-}
-
-extension Span where Element == UInt8 {
-  // Fields of netlink are in the machine's own order.
-
-  fileprivate func native16(_ offset: Int) -> UInt16 {
-    let value = UInt16(self[offset]) | UInt16(self[offset + 1]) << 8
-    return UInt16(littleEndian: value)
-  }
-
-  fileprivate func native32(_ offset: Int) -> UInt32 {
-    var value: UInt32 = 0
-    for index in 0..<4 { value |= UInt32(self[offset + index]) << UInt32(8 * index) }
-    return UInt32(littleEndian: value)
   }
 }
