@@ -45,6 +45,22 @@ extension AdapterLoop where Device: ~Copyable {
     }
   }
 
+  /// Looks which networks the host is in now, and keeps aliases out of them.
+  mutating func keepOutOfHostNetworks() {
+    guard let upkeep, nextOpening == nil else { return }
+    do throws(TunError) {
+      let networks = try upkeep.networks(device)
+      let moves = core.avoid(configuration.aliases.avoidable(networks), now: now)
+      if !moves.isEmpty { upkeep.report(.moved(moves)) }
+      let found = configuration.aliases.clash(with: networks)
+      guard found != clash else { return }
+      clash = found
+      upkeep.report(.clash(found))
+    } catch {
+      complain(error, upkeep)
+    }
+  }
+
   private mutating func complain(_ error: TunError, _ upkeep: DeviceUpkeep<Device>) {
     guard complaint != error else { return }
     complaint = error
