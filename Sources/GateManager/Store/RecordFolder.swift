@@ -1,6 +1,7 @@
 import Crypto
 import FoundationEssentials
 import Glibc
+import Service
 
 /// One JSON object a file, replaced as a whole: the command line and the service may both work on it at any time.
 struct RecordFolder<Entry: Record>: Sendable {
@@ -24,15 +25,17 @@ struct RecordFolder<Entry: Record>: Sendable {
       if error.kind == .system(ENOENT) { return nil }
       throw .failed(error)
     }
-    do {
-      let entry = try JSONDecoder().decode(Entry.self, from: Data(bytes))
-      guard entry.name == name else { throw StoreError.malformed(path: file(name), reason: "holds another name") }
+    do throws(StateFileError) {
+      let entry = try StateFile.decode(Entry.self, from: bytes) { entry in
+        guard entry.name == name else { return StateFileError(field: ["name"], reason: "is another than the file's") }
+        return entry.problem
+      }
       if let stamp { cache.keep(entry, name, stamp) }
       return entry
-    } catch let error as StoreError {
-      throw error
     } catch {
-      throw .malformed(path: file(name), reason: "can't be read: \(error)")
+      throw .unreadable(
+        path: file(name), error,
+        mending: "restore it from a backup, or remove the file and run `gatemanager \(Entry.word) add \(name)` again")
     }
   }
 
@@ -42,17 +45,19 @@ struct RecordFolder<Entry: Record>: Sendable {
   }
 
   /// All that can be read, by name, and what is wrong with the others.
-  func loadAll() -> (entries: [Entry], problems: [StoreError]) {
+  func loadAll() -> (entries: [Entry], problems: [StoreError], unreadable: Set<String>) {
     var entries: [Entry] = []
     var problems: [StoreError] = []
+    var unreadable: Set<String> = []
     for name in names() {
       do throws(StoreError) {
         if let entry = try load(name) { entries.append(entry) }
       } catch {
         problems.append(error)
+        unreadable.insert(name)
       }
     }
-    return (entries, problems)
+    return (entries, problems, unreadable)
   }
 
   /// In alphabetical order.
@@ -65,11 +70,9 @@ struct RecordFolder<Entry: Record>: Sendable {
   /// - Parameter replacing: if false, a name that is taken is an error.
   func save(_ entry: Entry, replacing: Bool) throws(StoreError) {
     guard RecordName.isValid(entry.name) else { throw .invalidName(entry.name) }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }
+    guard let bytes = StateFile.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }
     do throws(CryptoError) {
-      try AtomicFile.write(Array(data) + [0x0A], to: file(entry.name), permissions: 0o600, replacing: replacing)
+      try AtomicFile.write(bytes, to: file(entry.name), permissions: 0o600, replacing: replacing)
     } catch {
       if error.kind == .system(EEXIST) { throw .exists(Entry.word, entry.name) }
       throw .failed(error)

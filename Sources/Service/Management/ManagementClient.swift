@@ -13,6 +13,8 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
   case timedOut(program: String)
   /// The answer can't be read: another version, perhaps.
   case malformed(program: String)
+  /// The answer can't be read, and the running service is of another version; `nil` for one that can't say which.
+  case otherVersion(program: String, running: String?, own: String)
   /// The service said no.
   case refused(code: String, message: String)
 
@@ -26,6 +28,9 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .timedOut(let program): "\(program) took the request but didn't answer in time; its log may say why"
     case .malformed(let program):
       "\(program)'s answer can't be read: are the running service and this program of the same version?"
+    case .otherVersion(let program, let running, let own):
+      "the running \(program) is of version \(running?.escaped ?? "unknown"), this program of \(own), and they don't "
+        + "understand each other: restart the service, so that it is the program that is installed"
     case .refused(_, let message): message.escaped
     }
   }
@@ -36,7 +41,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .notRunning, .timedOut: .unavailable
     case .notPermitted: .notPermitted
     case .system: .system
-    case .malformed: .software
+    case .malformed, .otherVersion: .software
     case .refused: .temporaryFailure
     }
   }
@@ -46,10 +51,14 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
 public struct ManagementClient: Sendable {
   public let program: String
   public let path: String
+  private let version: String
 
-  /// - Parameter program: the service's name; its socket is `DIRECTORY/PROGRAM.sock`.
-  public init(directory: String, program: String) {
+  /// - Parameters:
+  ///   - program: the service's name; its socket is `DIRECTORY/PROGRAM.sock`.
+  ///   - version: of the program that asks.
+  public init(directory: String, program: String, version: String) {
     self.program = program
+    self.version = version
     path = ManagementSocket.path(directory: directory, program: program)
   }
 
@@ -61,12 +70,21 @@ public struct ManagementClient: Sendable {
     let line = try exchange(request, timeoutSeconds)
     guard let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)) else {
       guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
-      else { throw .malformed(program: program) }
+      else { throw incomprehensible() }
       throw .refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
     }
     if envelope.ok, let result = envelope.result { return result }
-    guard !envelope.ok else { throw .malformed(program: program) }
+    guard !envelope.ok else { throw incomprehensible() }
     throw .refused(code: envelope.code ?? "", message: envelope.message ?? "refused")
+  }
+
+  /// Why an answer can't be read: most likely the service was started before the program was updated.
+  private func incomprehensible() -> ManagementError {
+    let answer = try? exchange(ManagementRequest(ManagementRequest.version), 5)
+    let running = answer.flatMap { try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data($0)) }
+    let found = running?.result?[ManagementRequest.version]
+    return found == version
+      ? .malformed(program: program) : .otherVersion(program: program, running: found, own: version)
   }
 
   /// Sends a request whose answer carries nothing but success.
