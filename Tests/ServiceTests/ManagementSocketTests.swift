@@ -15,21 +15,21 @@ import Testing
   @Test func answersAndRefuses() throws {
     let directory = try directory()
     defer { unsafe rmdir(directory) }
-    let socket = try ManagementSocket(directory: directory, program: "demo") { request in
+    let socket = try ManagementSocket(directory: directory, program: "demo", version: "1.0") { request in
       request.command == "echo"
         ? .success(request.arguments) : .failure("unknownCommand", "no command \(request.command)")
     }
     var information = stat()
     #expect(unsafe stat(socket.path, &information) == 0 && information.st_mode & 0o777 == 0o600)
 
-    let client = ManagementClient(directory: directory, program: "demo")
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
     let answer = try client.request(ManagementRequest("echo", ["a": "b\n"]), as: [String: String].self)
     #expect(answer == ["a": "b\n"])
     #expect(throws: ManagementError.refused(code: "unknownCommand", message: "no command x")) {
       try client.perform(ManagementRequest("x"))
     }
     #expect(throws: ManagementSocketError.alreadyRunning(path: socket.path)) {
-      try ManagementSocket(directory: directory, program: "demo") { _ in .done }
+      try ManagementSocket(directory: directory, program: "demo", version: "1.0") { _ in .done }
     }
     socket.stop()
     #expect(throws: ManagementError.notRunning(program: "demo", path: socket.path)) {
@@ -42,25 +42,27 @@ import Testing
     let path = directory + "/demo.sock"
     defer { unsafe rmdir(directory) }
     do { _ = try UnixSocket.listen(on: path) }
-    let socket = try ManagementSocket(directory: directory, program: "demo") { _ in .done }
-    try ManagementClient(directory: directory, program: "demo").perform(ManagementRequest("any"))
+    let socket = try ManagementSocket(directory: directory, program: "demo", version: "1.0") { _ in .done }
+    try ManagementClient(directory: directory, program: "demo", version: "1.0").perform(ManagementRequest("any"))
     socket.stop()
 
     let file = unsafe open(path, O_CREAT | O_WRONLY, 0o600)
     close(file)
     #expect(throws: ManagementSocketError.notASocket(path: path)) {
-      try ManagementSocket(directory: directory, program: "demo") { _ in .done }
+      try ManagementSocket(directory: directory, program: "demo", version: "1.0") { _ in .done }
     }
     unsafe unlink(path)
     #expect(throws: ManagementSocketError.self) {
-      try ManagementSocket(directory: "/tmp/" + String(repeating: "x", count: 120), program: "demo") { _ in .done }
+      try ManagementSocket(directory: "/tmp/" + String(repeating: "x", count: 120), program: "demo", version: "1.0") {
+        _ in .done
+      }
     }
   }
 
   @Test func boundsARequest() throws {
     let directory = try directory()
     defer { unsafe rmdir(directory) }
-    let socket = try ManagementSocket(directory: directory, program: "demo") { _ in .done }
+    let socket = try ManagementSocket(directory: directory, program: "demo", version: "1.0") { _ in .done }
     defer { socket.stop() }
     for bytes in [[UInt8](repeating: 0x20, count: ManagementRequest.sizeLimit + 1), Array("[1]\n".utf8)] {
       let client = try UnixSocket.connect(to: socket.path, timeoutSeconds: 5)
