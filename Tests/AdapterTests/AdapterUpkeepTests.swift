@@ -16,6 +16,7 @@ import Tun
     /// Attempts to open one that fail before one succeeds.
     let failures = Atomic(0)
     let repairs = Mutex<[DeviceRepair]>([])
+    let networks = Mutex<[HostNetwork]>([])
     let events = Mutex<[String]>([])
     let wakeup: Wakeup
 
@@ -42,6 +43,8 @@ import Tun
         case .restored(let name): "restored \(name)"
         case .repaired(let repairs): "repaired \(repairs.count)"
         case .failing(let error): "failing \(error.call)"
+        case .moved(let moves): "moved " + moves.map(\.description).joined(separator: ", ")
+        case .clash(let error): error.map { "clash: \($0)" } ?? "no clash"
         }
       events.withLock { $0.append(text) }
     }
@@ -83,7 +86,8 @@ import Tun
     let upkeep = DeviceUpkeep<Device>(
       open: { () throws(TunError) in try workshop.open() },
       repair: { (_: borrowing Device) throws(TunError) in workshop.repairs.withLock { $0 } },
-      name: "test0", report: { workshop.hear($0) })
+      name: "test0", report: { workshop.hear($0) },
+      networks: { (_: borrowing Device) throws(TunError) in workshop.networks.withLock { $0 } })
     return try Adapter(device: try Device(workshop), configuration: AdapterConfiguration(), upkeep: upkeep)
   }
 

@@ -44,7 +44,7 @@ struct StatusWatchTests {
     let lost = try watch.show(.failure(gone), every: 1, now: at(3), unixSeconds: 3, size: (24, 80))
     #expect(lost.contains("no answer for 0 s, waiting"))
     let later = try watch.show(
-      .failure(.timedOut(program: "demo", version: "1.0")), every: 1, now: at(8), unixSeconds: 8, size: (24, 80))
+      .failure(.timedOut(program: "demo")), every: 1, now: at(8), unixSeconds: 8, size: (24, 80))
     #expect(later.contains("no answer for 5 s, waiting"))
   }
 
@@ -53,9 +53,9 @@ struct StatusWatchTests {
     // Never seen: the directory is wrong, perhaps.
     #expect(throws: gone) { try watch.show(.failure(gone), every: 1, now: at(0), unixSeconds: 0, size: size) }
     _ = try watch.show(.success(""), every: 1, now: at(1), unixSeconds: 1, size: size)
-    #expect(throws: ManagementError.malformed(program: "demo", version: "1.0")) {
+    #expect(throws: ManagementError.malformed(program: "demo")) {
       try watch.show(
-        .failure(.malformed(program: "demo", version: "1.0")), every: 1, now: at(2), unixSeconds: 2, size: size)
+        .failure(.malformed(program: "demo")), every: 1, now: at(2), unixSeconds: 2, size: size)
     }
   }
 
