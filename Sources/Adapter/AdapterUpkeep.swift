@@ -12,6 +12,8 @@ extension AdapterLoop where Device: ~Copyable {
       return
     }
     guard nextOpening == nil else { return }
+    // While it is open: what else has a name for the same file would keep it in the poller, and its number is taken again.
+    if let descriptor = device.descriptor { try? poller.remove(descriptor) }
     upkeep.report(.lost(error))
     nextOpening = now
     complaint = nil

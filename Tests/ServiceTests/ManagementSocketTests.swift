@@ -1,5 +1,6 @@
 import Glibc
 import Kernel
+import Primitives
 import Testing
 
 @testable import Service
@@ -75,5 +76,63 @@ import Testing
         #expect(answer == nil)
       }
     }
+  }
+
+  private struct Report: Codable { var sites: Int }
+
+  @Test func aServiceOfAnotherVersion() throws {
+    let directory = try directory()
+    defer { unsafe rmdir(directory) }
+    let answers: [(String, ManagementResponse)] = [
+      // An earlier one doesn't tell yet what is asked for; a later one tells more, or what was meant differently.
+      ("0.9", .success(["other": 1])), ("2.0", .success(["sites": "seven"])), ("1.0", .success(["sites": [1]])),
+    ]
+    for (version, answer) in answers {
+      let socket = try ManagementSocket(directory: directory, program: "demo", version: version) { _ in answer }
+      defer { socket.stop() }
+      let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
+      let expected: ManagementError =
+        version == "1.0"
+        ? .malformed(program: "demo") : .otherVersion(program: "demo", running: version, own: "1.0")
+      #expect(throws: expected) { _ = try client.request(ManagementRequest("status"), as: Report.self) }
+      #expect(expected.exitCode == .software)
+      #expect(version == "1.0" || "\(expected)".contains("running demo is of version \(version), this program of 1.0"))
+    }
+    let later = try ManagementSocket(directory: directory, program: "demo", version: "2.0") { _ in
+      .success(["sites": 7, "planets": 8])
+    }
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
+    #expect(try client.request(ManagementRequest("status"), as: Report.self).sites == 7)
+    later.stop()
+  }
+
+  /// Before services told their version.
+  @Test func aServiceThatCantSayItsVersion() throws {
+    let directory = try directory()
+    let path = directory + "/demo.sock"
+    defer {
+      unsafe unlink(path)
+      unsafe rmdir(directory)
+    }
+    let listener = try UnixSocket.listen(on: path)
+    let fd = listener.release()
+    let serving = try Thread(name: "old") {
+      let listener = OwnedDescriptor(owning: fd)
+      for _ in 0..<2 {
+        _ = try? listener.wait(for: .readable, until: Clock.now + .seconds(10))
+        guard let socket = try? Socket.accept(from: listener) else { return }
+        try? UnixSocket.setBlocking(socket, timeoutSeconds: 5)
+        let line = String(decoding: (try? LineReader.read(from: socket, limit: 4096)) ?? [], as: UTF8.self)
+        let answer =
+          line.contains("status")
+          ? #"{"ok":true,"result":{"x":1}}"# : #"{"ok":false,"code":"unknownCommand","message":"no command version"}"#
+        try? socket.writeAll(Array((answer + "\n").utf8))
+      }
+    }
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
+    #expect(throws: ManagementError.otherVersion(program: "demo", running: nil, own: "1.0")) {
+      _ = try client.request(ManagementRequest("status"), as: Report.self)
+    }
+    serving.join()
   }
 }
