@@ -12,7 +12,7 @@ extension AdapterLoop where Device: ~Copyable {
       return
     }
     guard nextOpening == nil else { return }
-    // While it is open: what else has a name for the same file would keep it in the poller, and its number is taken again.
+    // While it is open: another name for the same file would keep it in the poller, and its number is taken again.
     if let descriptor = device.descriptor { try? poller.remove(descriptor) }
     upkeep.report(.lost(error))
     nextOpening = now

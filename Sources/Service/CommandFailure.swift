@@ -45,7 +45,7 @@ public struct CommandFailure: Error, Hashable, Sendable, CustomStringConvertible
     }
   }
 
-  private static func exitCode(for code: FailureCode) -> ExitCode {
+  static func exitCode(for code: FailureCode) -> ExitCode {
     switch code {
     case .notPermitted, .badCredentials, .codeUnknown, .codeExpired: .notPermitted
     case .siteOffline, .busy, .tooManyAttempts: .temporaryFailure

@@ -69,6 +69,9 @@ struct Run: ParsableCommand {
           service.replaceAgents(agents)
           return .success(["agents": "\(agents.count)"])
         } catch {
+          for problem in error.problems {
+            log.error("the agents file isn't put in force; what was there stays", metadata: ["reason": "\(problem)"])
+          }
           return .failure("badConfiguration", "\(error)")
         }
       default: return .failure("unknownCommand", "there is no command \(request.command)")

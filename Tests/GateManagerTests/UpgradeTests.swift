@@ -109,4 +109,32 @@ import Testing
       return
     }
   }
+
+  /// A site that doesn't know what a grant depends on doesn't dial.
+  @Test func grantsOfALaterVersion() throws {
+    let fixture = try GateFixture()
+    let keys = try fixture.directory.loadKeys()
+    let (site, enrolled) = try fixture.enroll(fixture.addSite("north"), name: "north")
+    let identity = SiteIdentity(
+      server: fixture.server, credentials: site, keyHash: site.key.keyHash, grantKey: enrolled.grantKey)
+    let now = Clock.unixSeconds
+    for isVersion in [true, false] {
+      var grant = Grant(
+        session: try .random(), gate: "gm.test", site: "north", siteKey: site.key.keyHash, user: "ann", pc: "pc",
+        clientKey: site.key.keyHash, agents: .all, notBefore: now, notAfter: now + 60)
+      if isVersion { grant.version = 2 } else { grant.critical = ["readOnly"] }
+      let dial = ControlMessage.Dial(
+        id: grant.session, ticket: try .random(), grant: try grant.signed(with: keys.grantKey), serverTime: now)
+      let error = #expect(throws: ArrivalError.self) {
+        _ = try identity.meet(dial, rules: [], onFlow: { _ in }, onEnd: { _ in })
+      }
+      guard case .grant(let reason) = error else {
+        Issue.record("\(String(describing: error))")
+        continue
+      }
+      #expect(reason == (isVersion ? .unsupportedVersion(2) : .unsupportedClaim("readOnly")))
+      #expect("\(reason)".contains("it is too old, and has to be updated"))
+    }
+    #expect(fixture.service.status()?.totals.connectionsAccepted == 1, "nothing was dialled but to enrol")
+  }
 }

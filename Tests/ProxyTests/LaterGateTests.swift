@@ -56,11 +56,11 @@ import Testing
       _ = try reader.receive(from: &stream, until: soon)
       try send(#"{"type":"motd","text":"hello"}"#, &stream)
       try send(
-        #"{"type":"welcome","gate":"gm","heartbeatSeconds":20,"serverTime":1800000000,"region":{"id":7},"features":[]}"#,
+        #"{"type":"welcome","gate":"gm","heartbeatSeconds":20,"serverTime":1800000000,"region":{"id":7},"x":[]}"#,
         &stream)
       try send(#"{"type":"quota","left":3}"#, &stream)
       try send(
-        #"{"type":"failure","code":"quotaExceeded","message":"ask in an hour","severity":9,"request":4}"#, &stream)
+        #"{"type":"failure","code":"quotaExceeded","message":"ask in an hour","level":9,"request":4}"#, &stream)
       try send(
         #"{"type":"sessionEnded","id":"000102030405060708090a0b0c0d0e0f","reason":"over","cause":"quota","bytes":1}"#,
         &stream)

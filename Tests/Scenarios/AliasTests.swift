@@ -78,7 +78,8 @@ extension WholeSystem {
         // The LAN comes while the session is open, with a host on it that has the agent's very address.
         try world.require(
           """
-          ip -n $prefix-pc link add lan2 type dummy && ip -n $prefix-pc link set lan2 up &&
+          ip -n $prefix-pc link add lan2 type veth peer name lan2-far && ip -n $prefix-pc link set lan2-far up &&
+            ip -n $prefix-pc link set lan2 up &&
             ip -n $prefix-pc address add \(network(first)).253/24 dev lan2
           """)
         try world.expect("eventually 10 logged linkmanager 'has an agent.s address.*site-a/web had \(first)'")

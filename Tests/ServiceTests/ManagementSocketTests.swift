@@ -78,6 +78,14 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("unknownSite", ExitCode.data), ("siteOffline", .temporaryFailure), ("badCredentials", .notPermitted),
+    ("badConfiguration", .configuration), ("unknownCommand", .software), ("failed", .temporaryFailure),
+    ("versionIncompatible", .software),
+  ]) func refusalsHaveTheirExitStatus(code: String, expected: ExitCode) {
+    #expect(ManagementError.refused(code: code, message: "").exitCode == expected)
+  }
+
   private struct Report: Codable { var sites: Int }
 
   @Test func aServiceOfAnotherVersion() throws {
@@ -98,6 +106,14 @@ import Testing
       #expect(expected.exitCode == .software)
       #expect(version == "1.0" || "\(expected)".contains("running demo is of version \(version), this program of 1.0"))
     }
+    let earlier = try ManagementSocket(directory: directory, program: "demo", version: "0.9") { _ in
+      .failure("unknownCommand", "there is no command fly")
+    }
+    let flying = ManagementClient(directory: directory, program: "demo", version: "1.0")
+    #expect(throws: ManagementError.otherVersion(program: "demo", running: "0.9", own: "1.0")) {
+      try flying.perform(ManagementRequest("fly"))
+    }
+    earlier.stop()
     let later = try ManagementSocket(directory: directory, program: "demo", version: "2.0") { _ in
       .success(["sites": 7, "planets": 8])
     }

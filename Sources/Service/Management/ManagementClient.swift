@@ -1,3 +1,4 @@
+internal import Control
 internal import FoundationEssentials
 internal import Glibc
 public import Kernel
@@ -42,7 +43,14 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .notPermitted: .notPermitted
     case .system: .system
     case .malformed, .otherVersion: .software
-    case .refused: .temporaryFailure
+    case .refused("badConfiguration", _): .configuration
+    case .refused("unknownCommand", _): .software
+    case .refused(let code, _):
+      switch FailureCode(code) {
+      // What only the host itself says.
+      case .other: .temporaryFailure
+      case let known: CommandFailure.exitCode(for: known)
+      }
     }
   }
 }
@@ -68,14 +76,18 @@ public struct ManagementClient: Sendable {
     _ request: ManagementRequest, as type: Result.Type, timeoutSeconds: Int = 60
   ) throws(ManagementError) -> Result {
     let line = try exchange(request, timeoutSeconds)
-    guard let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)) else {
-      guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
-      else { throw incomprehensible() }
-      throw .refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
+    if let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)), envelope.ok,
+      let result = envelope.result
+    {
+      return result
     }
-    if envelope.ok, let result = envelope.result { return result }
-    guard !envelope.ok else { throw incomprehensible() }
-    throw .refused(code: envelope.code ?? "", message: envelope.message ?? "refused")
+    guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
+    else { throw incomprehensible() }
+    let error = ManagementError.refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
+    // A command that a later version has added.
+    guard refusal.code == "unknownCommand", case .otherVersion(let program, let running, let own) = incomprehensible()
+    else { throw error }
+    throw .otherVersion(program: program, running: running, own: own)
   }
 
   /// Why an answer can't be read: most likely the service was started before the program was updated.
