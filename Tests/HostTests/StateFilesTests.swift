@@ -252,7 +252,9 @@ import Testing
 
   // MARK: What running services tell
 
-  private func status<Report: Codable & CustomStringConvertible>(_ type: Report.Type, _ name: String) throws {
+  private func status<Report: Codable & CustomStringConvertible>(
+    _ type: Report.Type, _ name: String, says parts: String...
+  ) throws {
     var object = try #require(
       try JSONSerialization.jsonObject(with: Data(contentsOf: Self.golden.appending(path: "status/\(name).json")))
         as? [String: Any])
@@ -260,11 +262,11 @@ import Testing
     object["weather"] = ["today": "fine"]
     let data = try JSONSerialization.data(withJSONObject: object)
     let report = try JSONDecoder().decode(type, from: data)
-    #expect(!report.description.isEmpty)
+    for part in parts { #expect(report.description.contains(part), "\(part) in \(report.description)") }
   }
 
   @Test func statusOfVersion01() throws {
-    try status(LinkStatus.self, "linkmanager")
-    try status(SiteStatus.self, "sitemanager")
+    try status(LinkStatus.self, "linkmanager", says: "site-a", "port not permitted", "server")
+    try status(SiteStatus.self, "sitemanager", says: "site-a", "technician", "server")
   }
 }
