@@ -36,6 +36,33 @@ import Testing
     bystander.stop()
   }
 
+  /// A ClientHello that is as it should be, and then something else than the rest of the handshake.
+  @Test(arguments: [TLSContext.Version.tls12, .tls13]) func withinTheHandshake(version: TLSContext.Version) async throws
+  {
+    let fixture = try GateFixture()
+    let bystander = try await Bystander(fixture)
+    let junk: [[UInt8]] = [
+      Array("no record".utf8), [0x16, 3, 3, 0, 8, 16, 0, 0, 4, 1, 2, 3, 4],
+      [0x17, 3, 3, 0, 40] + [UInt8](repeating: 5, count: 40),
+      [0x15, 3, 3, 0, 2, 2, 40], [],
+    ]
+    for bytes in junk {
+      let context = try TLSContext(
+        .client, peer: .required, alpn: [ControlProtocol.alpn], versions: version...version)
+      var tls = try TLSConnection(context)
+      _ = try tls.handshake()
+      let peer = try RawPeer(fixture)
+      peer.sendRaw(tls.takeOutput())
+      peer.sendRaw(bytes)
+      peer.finish()
+      #expect(try peer.end().isEnd)
+    }
+    #expect(fixture.eventually { $0.refusals["handshakeFailed"] == UInt64(junk.count) && $0.connections == 2 })
+    #expect(fixture.log.lines("connection refused", "the TLS handshake failed", "detail=").count == junk.count)
+    try await bystander.expectUndisturbed(fixture)
+    bystander.stop()
+  }
+
   /// What is said so slowly that it never ends, and who says nothing: all at once, since each takes ten seconds.
   @Test func dropByDrop() async throws {
     let fixture = try GateFixture()

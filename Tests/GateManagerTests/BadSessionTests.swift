@@ -139,8 +139,8 @@ import Testing
       #expect(ending.link == reason && ending.site == reason, "\(ending)")
     }
 
-    // Application data where close_notify has to come, and no close_notify but raw bytes.
-    for isRaw in [false, true] {
+    // Application data where close_notify has to come, no close_notify but raw bytes, and none at all.
+    for way in ["data", "raw", "cut"] {
       let (session, dial) = try pair.connect()
       let site = try RawPeer(fixture, pair.site, alpn: Self.data)
       try site.send(.attach(dial.ticket))
@@ -148,12 +148,22 @@ import Testing
       try link.send(.attach(session.ticket))
       #expect(try link.next().get() == .attached)
       #expect(try site.next().get() == .attached)
-      isRaw ? link.sendRaw([UInt8](repeating: 0x55, count: 100)) : link.send(Array("early".utf8))
+      let reason: String
+      switch way {
+      case "data":
+        link.send(Array("early".utf8))
+        reason = Refusal.switchFailed.text
+      case "raw":
+        link.sendRaw([UInt8](repeating: 0x55, count: 100))
+        reason = Refusal.brokenTLS.text
+      default:
+        link.finish()
+        reason = Refusal.disconnected.text
+      }
       let ending = try pair.ending(session.id)
-      let reason = isRaw ? Refusal.brokenTLS.text : Refusal.switchFailed.text
       #expect(ending.link == reason && ending.site == reason, "\(ending)")
       #expect(try site.end().isEnd)
-      #expect(fixture.log.lines("user=ann", "session=\(session.id)", reason).count >= 1, "\(fixture.log.all)")
+      #expect(fixture.log.told("session ended", "session=\(session.id)", reason), "\(fixture.log.all)")
     }
     #expect(fixture.eventually { $0.sessions.count <= 2 && $0.connectionKinds.data == 0 })
     try await bystander.expectUndisturbed(fixture)
@@ -294,6 +304,29 @@ import Testing
     gate.stop()
     calls.stop()
     odd.stop()
+    site.stop()
+    try await bystander.expectUndisturbed(fixture)
+    bystander.stop()
+  }
+
+  /// A site's key that isn't the pinned one: the LinkManager says why, and the site needn't wait.
+  @Test func aSiteThatIsNotTheOne() async throws {
+    struct Distrust: Error, CustomStringConvertible { let description = "the key of site north is another one" }
+    let fixture = try GateFixture()
+    let bystander = try await Bystander(fixture)
+    let site = try TestSite(fixture, "north")
+    let began = Clock.now
+    await #expect(throws: Distrust.self) {
+      _ = try await bystander.link.connect(to: "north") { _ in throw Distrust() }
+    }
+    guard case .gate(.refused(let failure)) = site.arrivals.wait() else {
+      Issue.record("\(String(describing: site.arrivals.value))")
+      return
+    }
+    // As it was there already, or came too late.
+    #expect(failure.message.contains("the key of site north is another one") || failure.message.hasPrefix("the ticket"))
+    #expect(Clock.now - began < .seconds(8), "not only when the meeting's time is over")
+    #expect(fixture.log.told("session ended", "site=north", "calm: the key of site north is another one"))
     site.stop()
     try await bystander.expectUndisturbed(fixture)
     bystander.stop()

@@ -156,6 +156,13 @@ import Testing
     other.stop()
     _ = try fixture.enroll(fixture.addSite("south"), name: "south")
     #expect(fixture.eventually { $0.users.map(\.name) == ["ann"] && $0.sites.count == 2 })
+    // Not even the list of users can be read, and then it can again.
+    let (users, away) = (fixture.directory.users.path, fixture.directory.path + "/away")
+    try FileManager.default.moveItem(atPath: users, toPath: away)
+    #expect(fixture.eventually { $0.storeProblems == ["list \(users): No such file or directory"] })
+    #expect(fixture.service.status()?.users.map(\.name) == ["ann"])
+    try FileManager.default.moveItem(atPath: away, toPath: users)
+    #expect(fixture.eventually { $0.storeProblems.count == 1 && $0.storeProblems[0].contains("ann.json") })
     link.stop()
     // Who is known may come back.
     let again = try TestPeer(fixture, .linkManager, ann)

@@ -266,7 +266,7 @@ import Testing
   }
 
   @Test func statusOfVersion01() throws {
-    try status(LinkStatus.self, "linkmanager", says: "site-a", "port not permitted", "server")
+    try status(LinkStatus.self, "linkmanager", says: "site-a", "not 9999", "server")
     try status(SiteStatus.self, "sitemanager", says: "site-a", "technician", "server")
   }
 }

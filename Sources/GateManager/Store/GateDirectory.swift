@@ -129,7 +129,8 @@ struct GateDirectory: Sendable {
     var membership = Membership(users: users.entries, sites: sites.entries)
     for (key, identity) in known.identities {
       let unreadable = identity.role == .siteManager ? sites.unreadable : users.unreadable
-      if unreadable.contains(identity.name), membership.identities[key] == nil { membership.add(key, identity) }
+      guard unreadable?.contains(identity.name) ?? true, membership.identities[key] == nil else { continue }
+      membership.add(key, identity)
     }
     return (membership, users.problems + sites.problems)
   }

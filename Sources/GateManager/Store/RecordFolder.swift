@@ -1,5 +1,4 @@
 import Crypto
-import FoundationEssentials
 import Glibc
 import Service
 
@@ -45,11 +44,19 @@ struct RecordFolder<Entry: Record>: Sendable {
   }
 
   /// All that can be read, by name, and what is wrong with the others.
-  func loadAll() -> (entries: [Entry], problems: [StoreError], unreadable: Set<String>) {
+  ///
+  /// - Returns: in `unreadable`, the names of those others; `nil` if not even these are known.
+  func loadAll() -> (entries: [Entry], problems: [StoreError], unreadable: Set<String>?) {
     var entries: [Entry] = []
     var problems: [StoreError] = []
     var unreadable: Set<String> = []
-    for name in names() {
+    let names: [String]
+    do throws(StoreError) {
+      names = try self.names()
+    } catch {
+      return ([], [error], nil)
+    }
+    for name in names {
       do throws(StoreError) {
         if let entry = try load(name) { entries.append(entry) }
       } catch {
@@ -61,10 +68,22 @@ struct RecordFolder<Entry: Record>: Sendable {
   }
 
   /// In alphabetical order.
-  func names() -> [String] {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let names = files.compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
-    return Array(names.filter(RecordName.isValid).sorted().prefix(GateLimits.records))
+  func names() throws(StoreError) -> [String] {
+    guard let directory = unsafe opendir(path) else {
+      let code = errno
+      throw .failed(CryptoError("list", .system(code), reason: unsafe "\(path): \(String(cString: strerror(code)))"))
+    }
+    defer { unsafe closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+      let file = unsafe withUnsafePointer(to: entry.pointee.d_name) {
+        unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      if file.hasSuffix(".json"), RecordName.isValid(String(file.dropLast(5))) {
+        names.append(String(file.dropLast(5)))
+      }
+    }
+    return Array(names.sorted().prefix(GateLimits.records))
   }
 
   /// - Parameter replacing: if false, a name that is taken is an error.
