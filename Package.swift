@@ -98,7 +98,7 @@ let package = Package(
     tests(
       "GateManagerTests",
       [
-        "GateManager", "Proxy", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        "GateManager", "Adapter", "Proxy", "Framing", "Service", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),

@@ -158,16 +158,18 @@ public enum AdapterError: Error, Hashable, Sendable, CustomStringConvertible {
   case tooManySites(Int)
   /// The session can't be used; the text says why.
   case session(String)
-  /// The alias pool's first prefix overlaps the second, which an interface of this host has.
-  case aliasClash(IPPrefix, LinkAddress)
+  /// The pool of aliases can't be used beside this network of the host.
+  case aliasClash(IPPrefix, HostNetwork)
 
   public var description: String {
     switch self {
     case .tooManySites(let limit): "\(limit) sites are connected: disconnect one first"
     case .session(let reason): "the session can't be used: \(reason)"
-    case .aliasClash(let pool, let address):
-      "aliases come from \(pool), and this host has the address \(address.address)/\(address.prefixLength) in it: "
-        + "choose another pool"
+    case .aliasClash(let pool, let network) where network.address == pool.address(at: 1):
+      "aliases come from \(pool), and so do those of another LinkManager on this host, which has \(network): use that one, "
+        + "or choose another pool"
+    case .aliasClash(let pool, let network):
+      "aliases come from \(pool), and this host has \(network): choose another pool"
     }
   }
 }

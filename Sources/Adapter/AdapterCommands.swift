@@ -73,6 +73,7 @@ extension AdapterLoop where Device: ~Copyable {
       case .networkChanged:
         for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
         repairDevice()
+        keepOutOfHostNetworks()
       case .stop: isStopping = true
       }
     }

@@ -14,6 +14,11 @@ public enum DeviceEvent: Sendable {
   case repaired([DeviceRepair])
   /// It can't be made anew or repaired; told once, until it can or the reason is another.
   case failing(TunError)
+  /// The host has come into a network where these agents had their aliases: they have others now.
+  case moved([AliasMove])
+  /// The host has come into a network beside which the pool can't be used: the error says which. Sessions go on, but
+  /// either may hide the other. `nil` when that is over.
+  case clash(AdapterError?)
 }
 
 /// What had to be put right about a device.
@@ -39,6 +44,8 @@ struct DeviceUpkeep<Device: PacketDevice & ~Copyable>: Sendable {
   let repair: @Sendable (borrowing Device) throws(TunError) -> [DeviceRepair]
   let name: String
   let report: @Sendable (DeviceEvent) -> Void
+  /// The host's networks that overlap the pool of aliases.
+  let networks: @Sendable (borrowing Device) throws(TunError) -> [HostNetwork]
 
   /// Time between two attempts to make the device anew.
   static var interval: Interval { .seconds(1) }
@@ -60,7 +67,9 @@ extension Adapter {
     onDevice: @escaping @Sendable (DeviceEvent) -> Void = { _ in },
     onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in }
   ) throws {
-    try configuration.aliases.checkAgainstHost()
+    // Before anything is done: another adapter with the same aliases is not to be disturbed.
+    let networks = try configuration.aliases.hostNetworks(except: nil)
+    if let clash = configuration.aliases.clash(with: networks) { throw clash }
     // What an adapter that was killed has left: nobody else can have a connection to these addresses.
     _ = try? StrandedConnections.end(to: [configuration.aliases.v4, configuration.aliases.v6])
     let device = try TunDevice.open(named: name, for: configuration)
@@ -68,19 +77,11 @@ extension Adapter {
     let upkeep = DeviceUpkeep(
       open: { () throws(TunError) in try TunDevice.open(named: name, for: configuration) },
       repair: { (device: borrowing TunDevice) throws(TunError) in try device.repair(configuration) },
-      name: name, report: onDevice)
+      name: name, report: onDevice,
+      networks: { (device: borrowing TunDevice) throws(TunError) in
+        try configuration.aliases.hostNetworks(except: device.index)
+      })
     try self.init(device: device, configuration: configuration, upkeep: upkeep, onFlow: onFlow)
-  }
-}
-
-extension AliasPool {
-  /// Refuses a pool that hides a network that this host is in.
-  func checkAgainstHost() throws {
-    let routes = try RouteSocket()
-    for address in try routes.addresses() {
-      guard let prefix = address.prefix else { continue }
-      for pool in [v4, v6] where pool.overlaps(prefix) { throw AdapterError.aliasClash(pool, address) }
-    }
   }
 }
 

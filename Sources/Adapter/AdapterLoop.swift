@@ -21,6 +21,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var nextOpening: Instant?
   /// The last reason why the device couldn't be opened or repaired.
   var complaint: TunError?
+  /// What the pool can't be used beside, as it was last told.
+  var clash: AdapterError?
   /// Memory was pressed and a flow was ended for it: to be looked at again at once.
   private var relieved = false
   var isStopping = false
@@ -55,6 +57,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   /// Runs until `stop`, or until a device fails that can't be opened anew; gives the last figures.
   mutating func run() -> AdapterStatus {
+    keepOutOfHostNetworks()
     while !isStopping {
       writeDevice()
       flushSites()

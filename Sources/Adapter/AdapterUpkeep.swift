@@ -12,6 +12,8 @@ extension AdapterLoop where Device: ~Copyable {
       return
     }
     guard nextOpening == nil else { return }
+    // While it is open: another name for the same file would keep it in the poller, and its number is taken again.
+    if let descriptor = device.descriptor { try? poller.remove(descriptor) }
     upkeep.report(.lost(error))
     nextOpening = now
     complaint = nil
@@ -42,6 +44,22 @@ extension AdapterLoop where Device: ~Copyable {
       if !repairs.isEmpty { upkeep.report(.repaired(repairs)) }
     } catch {
       if error.notFound { lose(error) } else { complain(error, upkeep) }
+    }
+  }
+
+  /// Looks which networks the host is in now, and keeps aliases out of them.
+  mutating func keepOutOfHostNetworks() {
+    guard let upkeep, nextOpening == nil else { return }
+    do throws(TunError) {
+      let networks = try upkeep.networks(device)
+      let moves = core.avoid(configuration.aliases.avoidable(networks), now: now)
+      if !moves.isEmpty { upkeep.report(.moved(moves)) }
+      let found = configuration.aliases.clash(with: networks)
+      guard found != clash else { return }
+      clash = found
+      upkeep.report(.clash(found))
+    } catch {
+      complain(error, upkeep)
     }
   }
 

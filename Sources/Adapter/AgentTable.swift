@@ -108,6 +108,34 @@ public struct AgentTable: Sendable {
     }
   }
 
+  /// Keeps aliases out of these networks, from now on, and gives those that are in one another place. One that has none
+  /// of the other family and finds no room goes on without: its site has to be connected anew.
+  mutating func avoid(_ networks: [IPPrefix]) -> [AliasMove] {
+    allocator.avoided = networks
+    var moves: [AliasMove] = []
+    for index in aliases.indices {
+      guard let old = aliases[index] else { continue }
+      let isHidden = { (prefix: IPPrefix?) in
+        prefix.map { prefix in networks.contains { $0.overlaps(prefix) } } ?? false
+      }
+      guard isHidden(old.v4) || isHidden(old.v6) else { continue }
+      // All of its places at once: the other family's is found again where it was.
+      for prefix in [old.v4, old.v6].compactMap({ $0 }) {
+        allocator.release(prefix)
+        devices[prefix.address] = nil
+      }
+      subnets.removeAll { $0.index == index }
+      let (v4, v6) = allocator.allocate(old.name, hostBits: Self.hostBits(old.agent.target))
+      let new = AgentAlias(site: old.site, agent: old.agent, v4: v4, v6: v6)
+      place(new, at: index)
+      for (from, to) in [(old.v4, v4), (old.v6, v6)] {
+        guard let from, from != to else { continue }
+        moves.append(AliasMove(agent: old.name, from: from, to: to))
+      }
+    }
+    return moves
+  }
+
   /// Which agent an address belongs to.
   public func alias(of address: IPAddress) -> (alias: AgentAlias, hostOffset: UInt128?)? {
     if let index = devices[address], let alias = aliases[index] { return (alias, nil) }
@@ -138,11 +166,15 @@ public struct AgentTable: Sendable {
     let index: Int
     if let reused = free.popLast() {
       index = reused
-      aliases[index] = alias
     } else {
       index = aliases.count
       aliases.append(alias)
     }
+    place(alias, at: index)
+  }
+
+  private mutating func place(_ alias: AgentAlias, at index: Int) {
+    aliases[index] = alias
     for prefix in [alias.v4, alias.v6].compactMap({ $0 }) {
       if alias.isSubnet { subnets.append((prefix, index)) } else { devices[prefix.address] = index }
     }

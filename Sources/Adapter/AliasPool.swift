@@ -29,6 +29,8 @@ public struct AliasPool: Hashable, Sendable {
 struct AliasAllocator {
   let pool: AliasPool
   private var taken: [IPPrefix] = []
+  /// Networks of the host, in which no alias may be.
+  var avoided: [IPPrefix] = []
 
   /// Host bits of the largest IPv4 subnet that gets an alias of its own: 4,096 addresses.
   static let maximumV4HostBits = 12
@@ -72,7 +74,7 @@ struct AliasAllocator {
     // The first 256 addresses hold the adapter's own, and the last IPv4 one is a broadcast address.
     guard let offset = pool.offset(of: prefix.address), offset >= 256, offset + prefix.lastOffset < pool.lastOffset
     else { return false }
-    return !taken.contains { $0.overlaps(prefix) }
+    return !taken.contains { $0.overlaps(prefix) } && !avoided.contains { $0.overlaps(prefix) }
   }
 
   /// FNV-1a: stable over versions and machines, which `Hasher` isn't.

@@ -156,12 +156,26 @@ typedef struct {
 
 static inline int copenssl_select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                                        const unsigned char *offered, unsigned int offered_size, void *context) {
-  (void)ssl;
   const copenssl_alpn_names *own = (const copenssl_alpn_names *)context;
-  if (SSL_select_next_proto((unsigned char **)out, out_size, own->names, own->size, offered, offered_size) !=
+  if (SSL_select_next_proto((unsigned char **)out, out_size, own->names, own->size, offered, offered_size) ==
       OPENSSL_NPN_NEGOTIATED)
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
-  return SSL_TLSEXT_ERR_OK;
+    return SSL_TLSEXT_ERR_OK;
+  // What was offered in vain says who is older. Kept with the connection, which is over: copenssl_forget_offered.
+  copenssl_alpn_names *kept = (copenssl_alpn_names *)OPENSSL_zalloc(sizeof *kept);
+  if (kept != NULL) {
+    kept->size = offered_size < sizeof kept->names ? offered_size : sizeof kept->names;
+    memcpy(kept->names, offered, kept->size);
+    OPENSSL_free(SSL_get_app_data(ssl));
+    if (!SSL_set_app_data(ssl, kept)) OPENSSL_free(kept);
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+static inline const copenssl_alpn_names *copenssl_offered(SSL *ssl) {
+  return (const copenssl_alpn_names *)SSL_get_app_data(ssl);
+}
+static inline void copenssl_forget_offered(SSL *ssl) {
+  OPENSSL_free(SSL_get_app_data(ssl));
+  SSL_set_app_data(ssl, NULL);
 }
 
 // Accepts every certificate: who the peer is, is decided afterwards by the hash of its key. That it holds the

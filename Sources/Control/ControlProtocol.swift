@@ -19,6 +19,28 @@ public enum ControlProtocol {
   public static let textLimit = 1024
 }
 
+/// How the protocols that a peer offers stand to ours.
+public enum ProtocolAge: Hashable, Sendable {
+  case earlier, later
+  /// Those of something else.
+  case foreign
+
+  /// - Parameter names: as in ALPN, such as `relayvpn-control/2`.
+  public init(of names: [String]) {
+    let versions = names.compactMap { name -> Int? in
+      let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+      guard parts.count == 2, parts[0] == "relayvpn-control" || parts[0] == "relayvpn-data" else { return nil }
+      return Int(parts[1])
+    }
+    // The latest that it speaks: of two that differ, one is older.
+    guard let latest = versions.max() else {
+      self = .foreign
+      return
+    }
+    self = latest > ControlProtocol.version ? .later : .earlier
+  }
+}
+
 /// What a peer of the GateManager is.
 public enum Role: String, Hashable, Sendable, Codable {
   case linkManager = "link"

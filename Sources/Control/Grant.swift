@@ -122,8 +122,13 @@ public enum GrantError: Error, Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .badSignature: "the grant is not signed by this site's GateManager"
     case .malformed(let field, let reason): "the grant is malformed: \(field.isEmpty ? "" : field + " ")\(reason)"
-    case .unsupportedVersion(let version): "the grant is of version \(version), which is not supported"
-    case .unsupportedClaim(let name): "the grant depends on \"\(name)\", which is not supported"
+    case .unsupportedVersion(let version) where version > Grant.version:
+      "the grant is of version \(version), and this site knows \(Grant.version): it is too old, and has to be updated"
+    case .unsupportedVersion(let version):
+      "the grant is of version \(version), and this site knows \(Grant.version): the GateManager is too old, and has to be "
+        + "updated"
+    case .unsupportedClaim(let name):
+      "the grant depends on \"\(name.prefix(64))\", which this site doesn't know: it is too old, and has to be updated"
     case .wrongSite: "the grant is for another site"
     case .wrongClient: "the grant is for another LinkManager"
     case .wrongSession: "the grant is for another session"

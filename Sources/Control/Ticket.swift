@@ -56,3 +56,16 @@ public enum TicketError: Error, Hashable, Sendable {
   case tooMany
   case library(CryptoError)
 }
+
+extension TicketError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .unknown: "the ticket is unknown, or was used before"
+    case .expired: "the ticket has expired"
+    case .wrongRole: "the ticket is for the session's other end"
+    case .wrongKey: "the ticket is for another key"
+    case .tooMany: "too many tickets are out"
+    case .library(let error): "\(error)"
+    }
+  }
+}

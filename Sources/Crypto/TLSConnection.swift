@@ -190,6 +190,24 @@ internal import COpenSSL
     return unsafe String(decoding: UnsafeBufferPointer(start: start, count: Int(count)), as: UTF8.self)
   }
 
+  /// The protocols that a client offered of which this server speaks none, which ended the handshake; of a list longer
+  /// than 256 bytes, the first ones. Empty otherwise.
+  public var refusedProtocols: [String] {
+    guard let offered = unsafe copenssl_offered(ssl) else { return [] }
+    let wire = unsafe withUnsafeBytes(of: offered.pointee.names) {
+      unsafe Array($0.prefix(Int(offered.pointee.size)))
+    }
+    var names: [String] = []
+    var start = 0
+    while start < wire.count {
+      let end = start + 1 + Int(wire[start])
+      guard end <= wire.count else { break }
+      names.append(String(decoding: wire[(start + 1)..<end], as: UTF8.self))
+      start = end
+    }
+    return names
+  }
+
   /// The name that a client asked a server for.
   public var serverName: String? {
     guard let name = unsafe SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return nil }
@@ -275,6 +293,7 @@ internal import COpenSSL
   }
 
   deinit {
+    unsafe copenssl_forget_offered(pointer)
     unsafe SSL_free(pointer)
   }
 }

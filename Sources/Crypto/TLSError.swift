@@ -15,6 +15,9 @@ public enum TLSError: Error, Hashable, Sendable, CustomStringConvertible {
   /// This side asked for what can't be done.
   case local(CryptoError)
 
+  /// The alert of a server that speaks none of the protocols that were offered (RFC 7301 section 3.2).
+  public static let noApplicationProtocol: UInt8 = 120
+
   public var description: String {
     switch self {
     case .peerAlert(let code, let reason): "the peer refused: \(reason) (alert \(code))"

@@ -118,6 +118,25 @@ public enum FrameError: Error, Equatable, Sendable {
   case malformed(FrameType)
 }
 
+extension FrameError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .truncated: "a frame that ends before its length"
+    case .unknownType(let type): "a frame of type \(type), which this version doesn't know"
+    case .reservedBits(let bits): "a frame with flags \(bits), which this version doesn't know"
+    case .malformed(let type): "a malformed \(type) frame"
+    }
+  }
+
+  /// Whether a later version may have meant something by it.
+  public var isOfLaterVersion: Bool {
+    switch self {
+    case .unknownType, .reservedBits: true
+    case .truncated, .malformed: false
+    }
+  }
+}
+
 extension Span<UInt8> {
   /// Needs `offset + 4 <= count`.
   package func bigEndian32(at offset: Int) -> UInt32 {

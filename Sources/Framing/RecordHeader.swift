@@ -57,3 +57,16 @@ public enum RecordError: Error, Equatable, Sendable {
   /// The cipher itself failed: local, not the peer.
   case cipher(String)
 }
+
+extension RecordError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .truncated: "a record that ends before its length"
+    case .notARecord: "bytes that are no record"
+    case .badLength(let length): "a record of \(length) bytes"
+    case .badTag: "a record that was changed, lost, repeated or reordered on the way"
+    case .keyExhausted: "more records under one key than are safe"
+    case .cipher(let reason): "the cipher failed: \(reason)"
+    }
+  }
+}

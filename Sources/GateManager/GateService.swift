@@ -21,8 +21,8 @@ final class GateService: Sendable {
     directory: GateDirectory, options: FrontOptions, durations: GateDurations? = nil, logger: Logger
   ) throws {
     let keys = try directory.loadKeys()
-    let (membership, problems) = directory.loadMembership()
-    for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
+    // The worker tells what can't be read of it.
+    let (membership, _) = directory.loadMembership()
     let listener = try Socket.listen(on: options.listen)
     endpoint = Socket.localEndpoint(listener) ?? options.listen
     let mailbox = try Mailbox<FrontCommand>()

@@ -12,7 +12,10 @@ struct KnownSites: Codable, Hashable, Sendable {
   var sites: [String: [String: KeyHash]] = [:]
 
   static func load(from directory: StateDirectory) throws(CommandFailure) -> KnownSites {
-    try directory.load(KnownSites.self, from: fileName) ?? KnownSites()
+    try directory.load(
+      KnownSites.self, from: fileName,
+      mending: "restore it from a backup, or move it away: the sites' keys are then pinned anew at the next meeting")
+      ?? KnownSites()
   }
 
   /// Pins a new site's key; refuses another key for a site that is known.

@@ -51,6 +51,8 @@ actor LinkService {
   private(set) var sites: [String: Site] = [:]
   /// The device and the connection that nobody needs any more are being closed.
   private var resting = 0
+  /// What hides agents from this PC, or a part of its network.
+  private var deviceProblem: String?
   private var epochs = 0
   /// How often GateManager could be reached anew.
   private var gateConnections = 0
@@ -316,9 +318,13 @@ actor LinkService {
           metadata: ["reason": "\(error)", "retry": "\(retry.milliseconds) ms"])
       }
     ) { notice in
-      if case .sessionEnded(let ending) = notice {
+      switch notice {
+      case .sessionEnded(let ending), .revoke(let ending):
         log.info(
           "GateManager ended a session", metadata: ["session": "\(ending.id)", "reason": "\(ending.reason)"])
+      case .failure(let failure):
+        log.warning("GateManager refused", metadata: ["code": "\(failure.code)", "reason": "\(failure.message)"])
+      default: break
       }
     }
     gate = made
@@ -337,6 +343,18 @@ actor LinkService {
           let text = repairs.map(\.description).joined(separator: ", ")
           log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
         case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
+        case .moved(let moves):
+          for move in moves {
+            log.warning("this PC's network has an agent's address: it has another now", metadata: ["agent": "\(move)"])
+          }
+          Task { await self.aliasesMoved() }
+        case .clash(let clash):
+          if let clash {
+            log.error("aliases and this PC's network clash", metadata: ["reason": "\(Self.describe(clash))"])
+          } else {
+            log.notice("aliases and this PC's network no longer clash")
+          }
+          Task { await self.take(clash) }
         }
       },
       onFlow: { flow in
@@ -347,6 +365,17 @@ actor LinkService {
     return made
   }
 
+  private func aliasesMoved() async {
+    guard let agents = await adapter?.agents else { return }
+    for name in Array(sites.keys) where sites[name]?.isConnected == true {
+      sites[name]?.aliases = agents.filter { $0.site == name }
+    }
+  }
+
+  private func take(_ clash: AdapterError?) {
+    deviceProblem = clash.map { Self.describe($0) }
+  }
+
   /// A LinkManager that serves nobody holds no connection and no device.
   private func restIfIdle() {
     guard sites.isEmpty else { return }
@@ -354,6 +383,7 @@ actor LinkService {
     let idleAdapter = adapter
     gate = nil
     adapter = nil
+    deviceProblem = nil
     guard idleGate != nil || idleAdapter != nil else { return }
     resting += 1
     // Stopping waits for threads, which no task may do.
@@ -379,7 +409,9 @@ actor LinkService {
   }
 
   static func describe(_ error: any Error) -> String {
-    "\(error)"
+    guard case AdapterError.aliasClash(let pool, _) = error else { return "\(error)" }
+    let option = pool.address.family == .v4 ? "--alias-pool" : "--alias-pool-v6"
+    return "\(error), with `linkmanager run \(option) PREFIX`"
   }
 
   // MARK: Status
@@ -394,6 +426,7 @@ actor LinkService {
       sites: sites.sorted { $0.key < $1.key }.map { name, site in
         LinkStatus.Site(name, site, figures?.sites.first { $0.name == name })
       }, totals: totals)
+    if let deviceProblem { report.problems.append(deviceProblem) }
     if let figures {
       report.describe(figures)
       report.totals.flowsOpened += figures.totals.flowsOpened

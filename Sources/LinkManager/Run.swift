@@ -38,6 +38,11 @@ struct Run: ParsableCommand {
       "Where IPv4 aliases come from, if \(AliasPool.standard.v4) is in use here.", valueName: "prefix"))
   var aliasPool = AliasPool.standard.v4.description
 
+  @Option(
+    help: ArgumentHelp(
+      "Where IPv6 aliases come from, if \(AliasPool.standard.v6) is in use here.", valueName: "prefix"))
+  var aliasPoolV6 = AliasPool.standard.v6.description
+
   @Option(help: ArgumentHelp("HTTP proxy on the way: http://[user:password@]host:port.", valueName: "url"))
   var proxy: String?
 
@@ -57,13 +62,17 @@ struct Run: ParsableCommand {
     guard device.utf8.count <= 15, !device.isEmpty else {
       throw ValidationError("--device: a name has 1 to 15 bytes")
     }
-    guard pool != nil else {
+    guard let v4 = IPPrefix(aliasPool), AliasPool(v4: v4, v6: AliasPool.standard.v6) != nil else {
       throw ValidationError("--alias-pool: \"\(aliasPool)\" is not an IPv4 prefix of 22 bits or fewer")
+    }
+    guard let v6 = IPPrefix(aliasPoolV6), AliasPool(v4: v4, v6: v6) != nil else {
+      throw ValidationError("--alias-pool-v6: \"\(aliasPoolV6)\" is not an IPv6 prefix of 56 bits or fewer")
     }
   }
 
   private var pool: AliasPool? {
-    IPPrefix(aliasPool).flatMap { AliasPool(v4: $0, v6: AliasPool.standard.v6) }
+    guard let v4 = IPPrefix(aliasPool), let v6 = IPPrefix(aliasPoolV6) else { return nil }
+    return AliasPool(v4: v4, v6: v6)
   }
 
   func run() throws {
@@ -81,11 +90,13 @@ struct Run: ParsableCommand {
     metrics.install()
     let service = LinkService(
       account: account, server: try account.gate.server(via: GateBinding.proxy(proxy)),
-      credentials: try account.gate.credentials(with: state.key()), directory: state, device: device,
+      credentials: try account.credentials(in: state), directory: state, device: device,
       configuration: configuration, resumptionWindow: .seconds(Int64(resumeWithin) * 60), metrics: metrics, log: log)
     state.tidy()
     let signals = try ShutdownSignals()
-    let management = try ManagementSocket(directory: place.directory, program: "linkmanager") { request in
+    let management = try ManagementSocket(
+      directory: place.directory, program: "linkmanager", version: LinkManagerCommand.version
+    ) { request in
       do throws(CommandFailure) {
         return try synchronously { await service.answer(request) }
       } catch {
@@ -112,5 +123,7 @@ struct Place: ParsableArguments {
   @Option(help: "Where this PC keeps its key and its account.")
   var directory = LinkManagerCommand.defaultDirectory
 
-  var client: ManagementClient { ManagementClient(directory: directory, program: "linkmanager") }
+  var client: ManagementClient {
+    ManagementClient(directory: directory, program: "linkmanager", version: LinkManagerCommand.version)
+  }
 }

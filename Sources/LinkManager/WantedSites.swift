@@ -20,7 +20,7 @@ struct WantedSites: Codable, Hashable, Sendable {
   var stopped: Int64?
 
   static func load(from directory: StateDirectory) throws(CommandFailure) -> WantedSites {
-    try directory.load(WantedSites.self, from: fileName) ?? WantedSites()
+    try directory.load(WantedSites.self, from: fileName, mending: "connect the sites again") ?? WantedSites()
   }
 
   /// Writes what is wanted; nothing wanted leaves no file.

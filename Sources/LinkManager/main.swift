@@ -1,4 +1,5 @@
 import Kernel
+import Proxy
 import Service
 
 SignalDescriptor.ignoreBrokenPipes()
@@ -9,6 +10,12 @@ do {
   failure.exit(of: "linkmanager")
 } catch let error as ManagementError {
   CommandFailure(error.exitCode, "\(error)").exit(of: "linkmanager")
+} catch let error as ManagementSocketError {
+  CommandFailure(.unavailable, "\(error)").exit(of: "linkmanager")
+} catch let error as SystemError {
+  CommandFailure(error).exit(of: "linkmanager")
+} catch let error as GateError {
+  CommandFailure(error).exit(of: "linkmanager")
 } catch {
   LinkManagerCommand.exit(withError: error)
 }

@@ -21,7 +21,11 @@ public struct CommandFailure: Error, Hashable, Sendable, CustomStringConvertible
 
   public init(_ error: CryptoError) {
     if case .system(let code) = error.kind {
-      self.init(SystemError(call: error.operation, subject: error.reason, code: code))
+      let failure = SystemError(call: error.operation, subject: error.reason, code: code)
+      // What reads files says the reason itself.
+      let said = unsafe error.reason.hasSuffix(String(cString: strerror(code)))
+      self.init(
+        failure.isNotPermitted ? .notPermitted : .system, said ? "\(error.operation) \(error.reason)" : "\(failure)")
     } else {
       self.init(error.kind == .malformed ? .data : .software, error.description)
     }
@@ -35,12 +39,13 @@ public struct CommandFailure: Error, Hashable, Sendable, CustomStringConvertible
     case .wrongKey: self.init(.notPermitted, error.description)
     case .dial(.system(let error)): self.init(error)
     case .system(let error): self.init(error)
-    case .tls(.local), .unexpected, .malformed, .strayData, .wrongProtocol: self.init(.software, error.description)
+    case .tls(.local), .unexpected, .malformed, .strayData, .wrongProtocol, .noCommonProtocol:
+      self.init(.software, error.description)
     case .dial, .tls, .timedOut, .cancelled, .closed, .silent: self.init(.unavailable, error.description)
     }
   }
 
-  private static func exitCode(for code: FailureCode) -> ExitCode {
+  static func exitCode(for code: FailureCode) -> ExitCode {
     switch code {
     case .notPermitted, .badCredentials, .codeUnknown, .codeExpired: .notPermitted
     case .siteOffline, .busy, .tooManyAttempts: .temporaryFailure

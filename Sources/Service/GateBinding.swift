@@ -37,6 +37,24 @@ public struct GateBinding: Codable, Hashable, Sendable {
     }
   }
 
+  /// What is wrong with it, in a file that somebody may have changed; `nil` if nothing is.
+  ///
+  /// - Parameter name: the field that holds it.
+  public func problem(at name: String) -> StateFileError? {
+    func problem(_ field: String, _ reason: String) -> StateFileError {
+      StateFileError(field: [name, field], reason: reason)
+    }
+    guard HostPort(address) != nil else { return problem("address", "is no host:port of a GateManager") }
+    if let proxy, (try? ProxyConfiguration(parsing: proxy)) == nil {
+      return problem("proxy", "is no URL of a proxy, http://[user:password@]host:port")
+    }
+    guard (try? Certificate(pem: certificate)) != nil else { return problem("certificate", "is no certificate in PEM") }
+    guard (try? Certificate(pem: caCertificate)) != nil else {
+      return problem("caCertificate", "is no certificate in PEM")
+    }
+    return nil
+  }
+
   /// Where to dial, with the key pinned.
   ///
   /// - Parameter proxy: takes the place of the one that is remembered.

@@ -1,5 +1,4 @@
 public import Crypto
-internal import FoundationEssentials
 internal import Glibc
 
 /// Where a host keeps its key and what it has agreed on with its GateManager. For its owner's eyes only.
@@ -43,7 +42,13 @@ public struct StateDirectory: Hashable, Sendable {
   // MARK: JSON
 
   /// Reads a file; `nil` if it isn't there.
-  public func load<Value: Decodable>(_ type: Value.Type, from name: String) throws(CommandFailure) -> Value? {
+  ///
+  /// - Parameters:
+  ///   - mending: what its owner can do about a file that can't be read: "restore it from a backup, or …".
+  ///   - check: what is demanded beyond the form of its fields; `nil` if all is well.
+  public func load<Value: Decodable>(
+    _ type: Value.Type, from name: String, mending: String, check: (Value) -> StateFileError? = { _ in nil }
+  ) throws(CommandFailure) -> Value? {
     let bytes: [UInt8]
     do throws(CryptoError) {
       bytes = try AtomicFile.read(path(of: name), limit: Self.sizeLimit)
@@ -51,23 +56,17 @@ public struct StateDirectory: Hashable, Sendable {
       if error.kind == .system(ENOENT) { return nil }
       throw CommandFailure(error)
     }
-    do {
-      return try JSONDecoder().decode(type, from: Data(bytes))
-    } catch let error as DecodingError {
-      throw CommandFailure(.configuration, "\(path(of: name)): \(Self.describe(error))")
+    do throws(StateFileError) {
+      return try StateFile.decode(type, from: bytes, check: check)
     } catch {
-      throw CommandFailure(.configuration, "\(path(of: name)): not JSON")
+      let way = error.isOfLaterVersion ? "update this program, or restore the file of before" : mending
+      throw CommandFailure(.configuration, "\(path(of: name))\(error): \(way)")
     }
   }
 
   /// Writes a file that only its owner may read; it is there in full or, after a crash, as it was before.
   public func save(_ value: some Encodable, as name: String) throws(CommandFailure) {
-    let bytes: [UInt8]
-    do {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      bytes = Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
-    } catch {
+    guard let bytes = StateFile.encode(value) else {
       throw CommandFailure(.software, "\(path(of: name)): can't be written as JSON")
     }
     do throws(CryptoError) {
@@ -77,24 +76,21 @@ public struct StateDirectory: Hashable, Sendable {
     }
   }
 
-  private static func describe(_ error: DecodingError) -> String {
-    switch error {
-    case .keyNotFound(let key, _): "field \"\(key.stringValue)\" is missing"
-    case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-      context.codingPath.isEmpty
-        ? "not JSON" : "field \"\(context.codingPath.map(\.stringValue).joined(separator: "."))\" is wrong"
-    @unknown default: "unreadable"
-    }
-  }
-
   // MARK: Key
 
   /// The host's private key, which is made here and never leaves.
-  public func key() throws(CommandFailure) -> PrivateKey {
+  ///
+  /// - Parameter mending: what its owner can do about a file that is missing or holds no key.
+  public func key(mending: String = "restore it from a backup, or move it away") throws(CommandFailure) -> PrivateKey {
+    let path = path(of: Self.keyName)
     do throws(CryptoError) {
-      return try PrivateKey(contentsOf: path(of: Self.keyName))
+      return try PrivateKey(contentsOf: path)
     } catch {
-      throw CommandFailure(error)
+      switch error.kind {
+      case .system(ENOENT): throw CommandFailure(.configuration, "\(path) is missing: \(mending)")
+      case .system: throw CommandFailure(error)
+      default: throw CommandFailure(.configuration, "\(path) holds no private key in PEM: \(mending)")
+      }
     }
   }
 

@@ -46,7 +46,8 @@ struct Enroll: ParsableCommand {
     let way = try GateBinding.proxy(proxy)
     let code = try enrolmentCode()
     let state = StateDirectory(directory)
-    if let binding = try SiteBinding.load(from: state), !replace {
+    // A binding that can't be read any more needn't be, to be replaced.
+    if !replace, let binding = try SiteBinding.load(from: state) {
       throw CommandFailure(
         .usage, "already enrolled as \(binding.name) at \(binding.gate.address); --replace enrolls anew")
     }

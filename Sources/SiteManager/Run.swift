@@ -39,10 +39,10 @@ struct Run: ParsableCommand {
       throw CommandFailure(
         .configuration, "this site isn't enrolled: run `sitemanager enroll --gate HOST --name NAME --code CODE` first")
     }
-    let key = try state.key()
+    let (key, credentials) = try binding.credentials(in: state)
     let identity = SiteIdentity(
-      server: try binding.gate.server(via: GateBinding.proxy(proxy)),
-      credentials: try binding.gate.credentials(with: key), keyHash: key.keyHash, grantKey: binding.grantKey)
+      server: try binding.gate.server(via: GateBinding.proxy(proxy)), credentials: credentials, keyHash: key.keyHash,
+      grantKey: binding.grantKey)
     let metrics = MetricRegistry()
     metrics.install()
     state.tidy()
@@ -53,7 +53,9 @@ struct Run: ParsableCommand {
     let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
     let signals = try ShutdownSignals()
     let file = agents
-    let management = try ManagementSocket(directory: directory, program: "sitemanager") { request in
+    let management = try ManagementSocket(
+      directory: directory, program: "sitemanager", version: SiteManagerCommand.version
+    ) { request in
       switch request.command {
       case "status": return .success(service.status(flows: request.arguments["flows"] != nil))
       case "metrics":
@@ -67,6 +69,9 @@ struct Run: ParsableCommand {
           service.replaceAgents(agents)
           return .success(["agents": "\(agents.count)"])
         } catch {
+          for problem in error.problems {
+            log.error("the agents file isn't put in force; what was there stays", metadata: ["reason": "\(problem)"])
+          }
           return .failure("badConfiguration", "\(error)")
         }
       default: return .failure("unknownCommand", "there is no command \(request.command)")
@@ -116,7 +121,7 @@ struct Reload: ParsableCommand {
   var directory = SiteManagerCommand.defaultDirectory
 
   func run() throws {
-    try ManagementClient(directory: directory, program: "sitemanager").perform(ManagementRequest("reload"))
+    try SiteManagerCommand.client(directory).perform(ManagementRequest("reload"))
     print("the agents file is in force")
   }
 }
@@ -133,7 +138,7 @@ struct Status: ParsableCommand {
   @OptionGroup var options: StatusOptions
 
   func run() throws {
-    try options.show(SiteStatus.self, of: ManagementClient(directory: directory, program: "sitemanager"))
+    try options.show(SiteStatus.self, of: SiteManagerCommand.client(directory))
   }
 }
 
@@ -148,6 +153,6 @@ struct Metrics: ParsableCommand {
   @OptionGroup var options: MetricsOptions
 
   func run() throws {
-    try options.run(ManagementClient(directory: directory, program: "sitemanager"))
+    try options.run(SiteManagerCommand.client(directory))
   }
 }

@@ -15,7 +15,25 @@ struct SiteBinding: Codable, Hashable, Sendable {
 
   /// `nil` if the site isn't enrolled.
   static func load(from directory: StateDirectory) throws(CommandFailure) -> SiteBinding? {
-    try directory.load(SiteBinding.self, from: fileName)
+    try directory.load(SiteBinding.self, from: fileName, mending: mending) { $0.gate.problem(at: "gate") }
+  }
+
+  private static let mending = "restore it from a backup, or run `sitemanager enroll --replace` with a new code"
+
+  /// The key that this site shows, and its certificate.
+  func credentials(
+    in directory: StateDirectory
+  ) throws(CommandFailure) -> (key: PrivateKey, credentials: TLSContext.Credentials) {
+    let key = try directory.key(
+      mending: "restore it from a backup, or move it away and run `sitemanager enroll --replace` with a new code")
+    guard let found = try? Certificate(pem: gate.certificate), found.keyHash == key.keyHash else {
+      throw CommandFailure(
+        .configuration,
+        "\(directory.path(of: Self.fileName)): field \"gate.certificate\" is for another key than "
+          + "\(StateDirectory.keyName): restore both from one backup, or run `sitemanager enroll --replace` with a new "
+          + "code")
+    }
+    return (key, try gate.credentials(with: key))
   }
 
   func save(in directory: StateDirectory) throws(CommandFailure) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Service
 
 /// The root of `sitemanager`.
 struct SiteManagerCommand: ParsableCommand {
@@ -12,4 +13,9 @@ struct SiteManagerCommand: ParsableCommand {
     discussion: "A new site is bound once with `enroll`.",
     version: version,
     subcommands: [Enroll.self, Run.self, Status.self, Metrics.self, Check.self, Reload.self])
+
+  /// Asks the running service of a directory.
+  static func client(_ directory: String) -> ManagementClient {
+    ManagementClient(directory: directory, program: "sitemanager", version: version)
+  }
 }

@@ -1,4 +1,5 @@
 import Kernel
+import Proxy
 import Service
 
 SignalDescriptor.ignoreBrokenPipes()
@@ -9,6 +10,12 @@ do {
   failure.exit(of: "sitemanager")
 } catch let error as ManagementError {
   CommandFailure(error.exitCode, "\(error)").exit(of: "sitemanager")
+} catch let error as ManagementSocketError {
+  CommandFailure(.unavailable, "\(error)").exit(of: "sitemanager")
+} catch let error as SystemError {
+  CommandFailure(error).exit(of: "sitemanager")
+} catch let error as GateError {
+  CommandFailure(error).exit(of: "sitemanager")
 } catch {
   SiteManagerCommand.exit(withError: error)
 }

@@ -16,6 +16,7 @@ import Tun
     /// Attempts to open one that fail before one succeeds.
     let failures = Atomic(0)
     let repairs = Mutex<[DeviceRepair]>([])
+    let networks = Mutex<[HostNetwork]>([])
     let events = Mutex<[String]>([])
     let wakeup: Wakeup
 
@@ -42,6 +43,8 @@ import Tun
         case .restored(let name): "restored \(name)"
         case .repaired(let repairs): "repaired \(repairs.count)"
         case .failing(let error): "failing \(error.call)"
+        case .moved(let moves): "moved " + moves.map(\.description).joined(separator: ", ")
+        case .clash(let error): error.map { "clash: \($0)" } ?? "no clash"
         }
       events.withLock { $0.append(text) }
     }
@@ -83,7 +86,8 @@ import Tun
     let upkeep = DeviceUpkeep<Device>(
       open: { () throws(TunError) in try workshop.open() },
       repair: { (_: borrowing Device) throws(TunError) in workshop.repairs.withLock { $0 } },
-      name: "test0", report: { workshop.hear($0) })
+      name: "test0", report: { workshop.hear($0) },
+      networks: { (_: borrowing Device) throws(TunError) in workshop.networks.withLock { $0 } })
     return try Adapter(device: try Device(workshop), configuration: AdapterConfiguration(), upkeep: upkeep)
   }
 
@@ -109,5 +113,37 @@ import Tun
     adapter.networkChanged()
     #expect(workshop.waitForEvents(1) == ["repaired 2"])
     adapter.stop()
+  }
+
+  @Test func agentsMoveOutOfTheHostsNetworks() async throws {
+    let workshop = try Workshop()
+    let adapter = try adapter(workshop)
+    let site = try await TestSite(adapter, tcp: [7])
+    let before = try #require(await adapter.agents.first)
+    let (v4, v6) = (try #require(before.v4), try #require(before.v6))
+    let lan = try #require(IPPrefix(v4.address, length: 24))
+    workshop.networks.withLock { $0 = [HostNetwork(lan, address: lan.address(at: 1), link: "eth1")] }
+    adapter.networkChanged()
+    let events = workshop.waitForEvents(1)
+    let after = try #require(await adapter.agents.first)
+    let moved = try #require(after.v4)
+    #expect(events == ["moved site/plc had \(v4.address), and has \(moved.address) now"])
+    #expect(!lan.contains(moved.address) && after.v6 == v6)
+    #expect(await !adapter.explain(.tcp, Endpoint(v4.address, 7)).isPermitted)
+    #expect(await adapter.explain(.tcp, Endpoint(moved.address, 7)).isPermitted)
+
+    // One that has the adapter's own address can't be kept away from: it is told, once, and when it is over.
+    let clash = HostNetwork(IPPrefix("198.18.0.0/24")!, address: IPAddress(198, 18, 0, 9), link: "eth2")
+    workshop.networks.withLock { $0.append(clash) }
+    adapter.networkChanged()
+    adapter.networkChanged()
+    #expect(workshop.waitForEvents(2).last?.hasPrefix("clash: aliases come from 198.18.0.0/15") == true)
+    workshop.networks.withLock { $0 = [] }
+    adapter.networkChanged()
+    #expect(workshop.waitForEvents(3).dropFirst(2) == ["no clash"])
+    // Nobody moves back: who has learnt the new address keeps it.
+    #expect(await adapter.agents.first?.v4 == moved)
+    #expect(site.end == nil)
+    withExtendedLifetime(site) { adapter.stop() }
   }
 }

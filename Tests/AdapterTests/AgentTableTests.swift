@@ -82,6 +82,47 @@ import Testing
     #expect(table.all.map(\.name) == ["a/web"])
   }
 
+  @Test func aliasesKeepOutOfTheHostsNetworks() throws {
+    var table = AgentTable()
+    table.add(site: "hall", agents: [Self.web, Self.net])
+    let before = table.all
+    let first = try #require(before[1].v4)
+    let lan = try #require(IPPrefix(first.address, length: 24))
+    let moves = table.avoid([lan])
+    #expect(moves.map(\.agent) == ["hall/web"] && moves[0].from == before[1].v4)
+    let after = table.all
+    #expect(after[0] == before[0] && after[1].v6 == before[1].v6 && after[1].agent == before[1].agent)
+    let (old, new) = (try #require(before[1].v4?.address), try #require(after[1].v4?.address))
+    #expect(!lan.contains(new) && moves[0].to == after[1].v4)
+    #expect(table.verdict(.tcp, Endpoint(old, 80)) == .denied(.noAgent(old)))
+    #expect(isPermitted(table.verdict(.tcp, Endpoint(new, 80))))
+    // Twice is once, and who comes later keeps out as well.
+    #expect(table.avoid([lan]).isEmpty)
+    table.add(site: "hall", agents: [Self.web, Self.net])
+    #expect(table.all == after)
+    // A subnet's alias moves as a whole.
+    let eighth = try #require(after[0].v4?.address(at: 8))
+    let part = try #require(IPPrefix(eighth, length: 30))
+    let moved = table.avoid([lan, part])
+    #expect(moved.map(\.agent) == ["hall/net"] && moved[0].to?.length == 24)
+    #expect(table.all[0].v4.map { !$0.overlaps(part) } == true)
+    let ninth = try #require(table.all[0].v4?.address(at: 9))
+    #expect(isPermitted(table.verdict(.icmp, Endpoint(ninth, 0))))
+    // The host may be in all of the pool: then there is the other family.
+    #expect(table.avoid([AliasPool.standard.v4]).allSatisfy { $0.to == nil })
+    #expect(table.all.allSatisfy { $0.v4 == nil && $0.v6 != nil })
+  }
+
+  /// Two names that begin at the same place in the pool: both get an alias, and never the same.
+  @Test func equalPlacesAreResolved() throws {
+    var table = AgentTable(pool: AliasPoolTests.small)
+    let agents = (0..<700).map { AgentDescription(name: "a\($0)", target: .device(.v4), tcp: [.all]) }
+    #expect(table.add(site: "x", agents: Array(agents.prefix(350))).isEmpty)
+    #expect(table.add(site: "y", agents: Array(agents.suffix(350))).isEmpty)
+    let taken = table.all.compactMap(\.v4)
+    #expect(taken.count == 700 && Set(taken).count == 700 && Set(table.all.compactMap(\.v6)).count == 700)
+  }
+
   /// Against a search through everything.
   @Test func agreesWithASlowSearch() throws {
     var random = SeededRandom(seed: 31)

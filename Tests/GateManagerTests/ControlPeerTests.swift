@@ -126,4 +126,45 @@ struct ControlPeerTests {
     var loud = self.peer(.site("north"))
     #expect(loud.received(bytes: Int(GateLimits.byteBurst) + 1, now: start) == [.close(.tooFast)])
   }
+
+  /// A message that dribbles in is a sign of life for the line, and none for the peer.
+  @Test func aMessageHasItsEnd() {
+    var peer = peer(.site("north"))
+    _ = peer.receive(hello(.siteManager), now: start, unixSeconds: 0)
+    var now = start
+    for _ in 0..<60 {
+      _ = peer.received(bytes: 1, now: now)
+      peer.holdsPart(true, now: now)
+      #expect(peer.handleTimeout(now: now).isEmpty)
+      now = now + .seconds(1)
+    }
+    #expect(peer.nextDeadline == start + GateLimits.messageTime)
+    #expect(peer.handleTimeout(now: start + GateLimits.messageTime) == [.close(.endlessMessage)])
+
+    // One after the other is no such message, nor is one that was cut short by this host's own sleep.
+    var busy = self.peer(.site("north"))
+    _ = busy.receive(hello(.siteManager), now: start, unixSeconds: 0)
+    now = start
+    for _ in 0..<20 {
+      busy.holdsPart(true, now: now)
+      now = now + .seconds(10)
+      _ = busy.received(bytes: 10, now: now)
+      _ = busy.receive(ControlEnvelope(.agents([])), now: now, unixSeconds: 0)
+      busy.holdsPart(true, now: now)
+      #expect(!isClosed(busy.handleTimeout(now: now)))
+    }
+    #expect(!isClosed(busy.handleTimeout(now: now + .seconds(300))))
+  }
+
+  @Test func eachSideIsToldWhichIsOlder() {
+    for (version, older) in [(2, "the GateManager is too old"), (0, "x is too old")] {
+      var peer = peer(nil)
+      let actions = peer.receive(hello(.linkManager, version: version), now: start, unixSeconds: 0)
+      guard case .close(.incompatible, let detail) = actions.last else {
+        Issue.record("\(actions)")
+        continue
+      }
+      #expect(detail.contains(older) && detail.contains("version \(version)"))
+    }
+  }
 }

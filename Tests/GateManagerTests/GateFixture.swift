@@ -17,6 +17,7 @@ final class GateFixture: Sendable {
   let service: GateService
   let pin: KeyHash
   let address: HostPort
+  let log = LogRecorder()
 
   init(grantHours: Int = 8) throws {
     SignalDescriptor.ignoreBrokenPipes()
@@ -24,8 +25,9 @@ final class GateFixture: Sendable {
     let made = unsafe template.withUnsafeMutableBufferPointer { unsafe $0.baseAddress.flatMap { unsafe mkdtemp($0) } }
     directory = GateDirectory(try unsafe String(cString: #require(made)))
     pin = try directory.create(name: "gm.test")
-    var logger = Logger(label: "gate") { _ in SwiftLogNoOpLogHandler() }
-    logger.logLevel = .critical
+    let log = log
+    var logger = Logger(label: "gate") { _ in log.handler }
+    logger.logLevel = .info
     service = try GateService(
       directory: directory,
       options: FrontOptions(listen: Endpoint(IPAddress(127, 0, 0, 1), 0), grantHours: grantHours, relayThreads: 1),
@@ -104,6 +106,46 @@ final class GateFixture: Sendable {
     }
     return false
   }
+}
+
+/// Keeps the lines of a log, each as its level, message and metadata.
+final class LogRecorder: Sendable {
+  private let kept = Mutex<[String]>([])
+
+  private struct Handler: LogHandler {
+    let recorder: LogRecorder
+    var logLevel = Logger.Level.info
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { metadata[key] }
+      set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+      let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+      let line = "\(event.level) \(event.message) " + all.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+      recorder.kept.withLock { $0.append(line) }
+    }
+  }
+
+  var handler: any LogHandler { Handler(recorder: self) }
+
+  /// The lines that hold all of these.
+  func lines(_ parts: String...) -> [String] {
+    kept.withLock { $0.filter { line in parts.allSatisfy { line.contains($0) } } }
+  }
+
+  /// Waits for such a line.
+  func told(_ parts: String...) -> Bool {
+    for _ in 0..<400 {
+      if kept.withLock({ $0.contains { line in parts.allSatisfy { line.contains($0) } } }) { return true }
+      usleep(25_000)
+    }
+    return false
+  }
+
+  var all: String { kept.withLock { $0.joined(separator: "\n") } }
 }
 
 struct Unexpected: Error {

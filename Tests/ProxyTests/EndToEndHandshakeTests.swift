@@ -95,6 +95,25 @@ import Testing
     #expect(try secrets.send.equals(#require(farOutcome).secrets.receive))
   }
 
+  /// Keys are identities: the dates of certificates decide nothing, nor does who issued them.
+  @Test func expiredCertificatesCountByTheirKeys() throws {
+    func expired(_ identity: TestIdentity) throws -> TLSContext.Credentials {
+      var profile = CertificateProfile(commonName: "old", usage: .peer, now: 1_000_000_000)
+      profile.notAfter = 1_000_000_001
+      let key = identity.credentials.key
+      return TLSContext.Credentials(try .selfSigned(profile, key: key), key: key)
+    }
+    var near = try EndToEndHandshake(
+      role: .link, credentials: expired(link), expecting: site.keyHash, exporterContext: context)
+    var far = try EndToEndHandshake(
+      role: .site, credentials: expired(site), expecting: link.keyHash, exporterContext: context)
+    try near.start()
+    _ = try far.receive(near.takeOutput().span)
+    let first = try near.receive(far.takeOutput().span)
+    let second = try far.receive(near.takeOutput().span)
+    #expect(first?.peerKeyHash == site.keyHash && second?.peerKeyHash == link.keyHash)
+  }
+
   @Test func linkRefusesAnotherSite() throws {
     let other = try TestIdentity("other").keyHash
     var near = try make(.link, expecting: other)

@@ -1,4 +1,5 @@
 import Control
+import Glibc
 import Primitives
 import Testing
 
@@ -87,5 +88,99 @@ struct AgentsFileTests {
 
   @Test func namesTheFileThatIsMissing() {
     #expect(throws: ConfigurationError.self) { try AgentsFile.load("/nonexistent/agents.yaml") }
+  }
+
+  /// Each field, with each kind of value that it doesn't take: one problem, with file, line, field and a way out.
+  @Test(arguments: [
+    ("name", "[a]", "is no name"), ("name", "{a: b}", "is no name"), ("name", "", "nothing is no name"),
+    ("name", "\"a b\"", "`a b` is no name"), ("name", "-x", "is no name"), ("name", "\"ä\"", "is no name"),
+    ("name", String(repeating: "n", count: 65), "is no name: 1 to 64"),
+    ("device", "[10.0.0.1]", "this is no address: write one as"), ("device", "", "nothing is no address"),
+    ("device", "plc.local", "is no address"), ("device", "10.0.0.1:502", "is no address"),
+    ("device", "10.0.0.0/33", "is no address"), ("device", "10.0.0", "is no address"), ("device", "7", "is no address"),
+    ("tcp", "{a: 1}", "must be a list of ports, such as [80, 8000-8010]"), ("tcp", "", "nothing is no port"),
+    ("tcp", "http", "`http` is no port: ports are 1 to 65535"), ("tcp", "65536", "is no port"),
+    ("tcp", "[[80]]", "must be a port or a range"), ("tcp", "[80, 70-90]", "overlaps `80`: take one out"),
+    ("tcp", "-1", "is no port"), ("tcp", "1.5", "is no port"), ("udp", "{a: 1}", "must be a list of ports"),
+    ("udp", "[1-99999]", "is no port"), ("ftp", "maybe", "is no port"), ("ftp", "all", "`all` can't be meant"),
+    ("ftp", "{}", "must be a list of ports"), ("ping", "3", "is neither `true` nor `false`"),
+    ("ping", "[true]", "this is neither"), ("ping", "", "nothing is neither"), ("about", "[a, b]", "must be a text"),
+    ("about", "{a: b}", "must be a text"), ("about", String(repeating: "x", count: 1025), "at most 1024 bytes"),
+    ("pings", "true", "unknown field `pings`: did you mean `ping`?"), ("Name", "x", "did you mean `name`?"),
+    ("password", "x", "unknown field `password`: there are `name`, `device`"),
+  ]) func eachField(field: String, value: String, reason: String) {
+    var lines = ["name: a", "device: 10.0.0.1", "tcp: 80"].filter { !$0.hasPrefix("\(field):") }
+    lines.append("\(field): \(value)")
+    if field == "tcp" { lines.append("ping: true") }
+    let text =
+      "agents:\n" + lines.enumerated().map { ($0.offset == 0 ? "  - " : "    ") + $0.element }.joined(separator: "\n")
+    let number = (lines.firstIndex { $0.hasPrefix("\(field):") } ?? 0) + 2
+    let seen = problems(text)
+    #expect(seen.count == 1, "\(seen)")
+    let isKnown = AgentsFile.fields.contains(field)
+    #expect(seen.first?.hasPrefix("a.yaml:\(number):") == true, "\(seen)")
+    #expect(seen.first?.contains(isKnown ? ": agents[0].\(field)" : ": agents[0]:") == true, "\(seen)")
+    #expect(seen.first?.contains(reason) == true, "\(seen)")
+  }
+
+  @Test(arguments: ["name", "device"]) func whatMayNotBeMissing(field: String) {
+    let lines = ["name: a", "device: 10.0.0.1"].filter { !$0.hasPrefix(field) } + ["tcp: 80"]
+    let seen = problems("agents:\n  - " + lines.joined(separator: "\n    "))
+    #expect(seen.count == 1 && seen.first?.hasPrefix("a.yaml:2:5: agents[0]: has no `\(field):`") == true, "\(seen)")
+  }
+
+  /// Sizes, depths and references without end: one clear problem, soon.
+  @Test func whatNeverEnds() {
+    let many = "agents:\n" + (0..<300).map { "  - {name: a\($0), device: 10.0.0.1, tcp: 80}\n" }.joined()
+    #expect(problems(many) == ["a.yaml:2:3: agents: has 300 agents; 256 is the most of one site"])
+    let ports = "[" + (0..<100_000).map { "\($0 % 65_535 + 1)" }.joined(separator: ",") + "]"
+    let wide = problems("agents:\n  - name: a\n    device: 10.0.0.1\n    tcp: \(ports)\n")
+    #expect(wide.count == 1 && wide[0].contains("agents[0].tcp: has 100000 entries; 64 is the most"), "\(wide.count)")
+    let deep = problems("agents: " + String(repeating: "[", count: 20_000))
+    #expect(deep.count == 1 && deep[0].contains("not YAML"), "\(deep)")
+    var laughs = "a0: &a0 [80]\n"
+    for level in 1..<30 { laughs += "a\(level): &a\(level) [*a\(level - 1), *a\(level - 1)]\n" }
+    #expect(!problems(laughs + "agents:\n  - {name: a, device: 10.0.0.1, tcp: *a29}\n").isEmpty)
+  }
+
+  @Test func filesThatArentText() throws {
+    let path = "/tmp/agents-\(getpid()).yaml"
+    defer { unsafe unlink(path) }
+    for (bytes, reason) in [
+      ([0x61, 0xFF, 0xFE], "not UTF-8: save it as UTF-8"), ([UInt8](repeating: 0, count: 2000), "not YAML"),
+      ([UInt8](repeating: 0x20, count: AgentsFile.sizeLimit + 1), "can't be read"),
+    ] as [([UInt8], String)] {
+      let file = unsafe open(path, O_CREAT | O_WRONLY | O_TRUNC, 0o600)
+      _ = unsafe bytes.withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+      close(file)
+      let error = #expect(throws: ConfigurationError.self) { try AgentsFile.load(path) }
+      #expect(error?.problems.count == 1 && error?.description.hasPrefix(path) == true)
+      #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
+    }
+    let directory = #expect(throws: ConfigurationError.self) { try AgentsFile.load("/tmp") }
+    #expect(directory?.description.hasPrefix("/tmp: can't be read (") == true)
+  }
+
+  /// Cut anywhere, or changed anywhere: problems or agents, and never a trap.
+  @Test func everyTruncationAndManyChanges() {
+    let text = Array(
+      """
+      agents:
+        - name: web
+          device: fd00:10::/64
+          tcp: [80, 443, 8000-8010]
+          ftp: yes
+          ping: true
+          about: "a: \\u263A"
+      """.utf8)
+    for count in 0..<text.count { _ = problems(String(decoding: text.prefix(count), as: UTF8.self)) }
+    var random = SeededRandom(seed: 11)
+    for _ in 0..<2000 {
+      var changed = text
+      for _ in 0...Int(random.next() % 4) {
+        changed[Int(random.next() % UInt64(changed.count))] = UInt8(0x20 + random.next() % 0x5F)
+      }
+      for problem in problems(String(decoding: changed, as: UTF8.self)) { #expect(problem.hasPrefix("a.yaml")) }
+    }
   }
 }

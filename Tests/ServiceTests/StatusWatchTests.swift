@@ -54,7 +54,8 @@ struct StatusWatchTests {
     #expect(throws: gone) { try watch.show(.failure(gone), every: 1, now: at(0), unixSeconds: 0, size: size) }
     _ = try watch.show(.success(""), every: 1, now: at(1), unixSeconds: 1, size: size)
     #expect(throws: ManagementError.malformed(program: "demo")) {
-      try watch.show(.failure(.malformed(program: "demo")), every: 1, now: at(2), unixSeconds: 2, size: size)
+      try watch.show(
+        .failure(.malformed(program: "demo")), every: 1, now: at(2), unixSeconds: 2, size: size)
     }
   }
 

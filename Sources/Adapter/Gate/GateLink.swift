@@ -94,8 +94,15 @@ public final class GateLink: Sendable {
   ) async throws -> EstablishedSession {
     let answer = try await request(.connect(.init(site: site, agents: agents, reason: reason)))
     guard case .session(let session) = answer else { throw GateError.unexpected("another answer") }
-    try expecting(session.siteKey)
-    let parcel = try await meet(session, site: site)
+    let parcel: Parcel<EstablishedSession>
+    do {
+      try expecting(session.siteKey)
+      parcel = try await meet(session, site: site)
+    } catch {
+      // The site may be waiting at GateManager already.
+      client.leave(session.id, reason: "\(error)")
+      throw error
+    }
     guard let established = parcel.open() else { throw GateError.cancelled }
     return established
   }

@@ -37,7 +37,9 @@ struct DirectoryOption: ParsableArguments {
   var directory = GateManagerCommand.defaultDirectory
 
   var gate: GateDirectory { GateDirectory(directory) }
-  var client: ManagementClient { ManagementClient(directory: directory, program: "gatemanager") }
+  var client: ManagementClient {
+    ManagementClient(directory: directory, program: "gatemanager", version: GateManagerCommand.version)
+  }
 }
 
 /// Ends the program with a message on standard error.

@@ -45,7 +45,9 @@ struct RunCommand: ParsableCommand {
       let service = try start(endpoint, metrics, logger)
       let table = MetricTable(GateMetrics.rows, registry: metrics)
       let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
-      let management = try ManagementSocket(directory: location.gate.path, program: "gatemanager") { request in
+      let management = try ManagementSocket(
+        directory: location.gate.path, program: "gatemanager", version: GateManagerCommand.version
+      ) { request in
         guard request.command == "status" || request.command == "metrics" else {
           return .failure("unknownCommand", "this gatemanager doesn't know `\(request.command)`")
         }

@@ -76,7 +76,7 @@ struct SiteCommand: ParsableCommand {
     func run() throws {
       try reporting {
         _ = try location.gate.loadKeys()
-        let (sites, problems) = location.gate.sites.loadAll()
+        let (sites, problems, _) = location.gate.sites.loadAll()
         var table = Table("SITE", "ENROLLED", "CODE", "KEY")
         for site in sites {
           let code = site.enrolment.map {

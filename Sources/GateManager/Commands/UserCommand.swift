@@ -55,7 +55,7 @@ struct UserCommand: ParsableCommand {
     func run() throws {
       try reporting {
         _ = try location.gate.loadKeys()
-        let (users, problems) = location.gate.users.loadAll()
+        let (users, problems, _) = location.gate.users.loadAll()
         var table = Table("USER", "CREATED", "PCS")
         for user in users {
           table.append(

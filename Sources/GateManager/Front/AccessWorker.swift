@@ -83,15 +83,16 @@ final class AccessWorker: Sendable {
       let now = Clock.unixSeconds
       let isFresh = current.compactMap(\.first).contains { abs(Int64($0) - now) <= 1 }
       stamps = isFresh ? [] : current
-      let (membership, problems) = office.directory.loadMembership()
-      for problem in problems { logger.error("a record can't be read", metadata: ["error": "\(problem)"]) }
+      let (membership, problems) = office.directory.loadMembership(keeping: known)
       let unreadable = problems.map { "\($0)" }
+      for problem in unreadable where !reported.contains(problem) {
+        logger.error("a record can't be read", metadata: ["error": "\(problem)"])
+      }
       if unreadable != reported {
         reported = unreadable
         report(.storeProblems(unreadable))
       }
-      // A file that can't be read must not throw anybody out who is in: wait until it is mended.
-      guard problems.isEmpty, membership != known else { continue }
+      guard membership != known else { continue }
       known = membership
       report(.membership(membership))
     }
@@ -133,8 +134,7 @@ struct AccessOffice: Sendable {
   func enroll(_ body: ControlMessage.Enroll) -> AccessWorker.Outcome {
     do {
       let hash = try EnrolmentCode.hash(secret: body.secret)
-      let (sites, _) = directory.sites.loadAll()
-      let match = sites.first { site in
+      let match = directory.sites.loadAll().entries.first { site in
         guard let stored = site.enrolment.flatMap({ Hex.decode($0.secretHash) }) else { return false }
         return constantTimeEquals(stored.span, hash.bytes.span)
       }

@@ -9,6 +9,13 @@ final class Connection {
     case handshaking(deadline: Instant)
     case control(ControlPeer)
     case data(DataPeer)
+
+    /// What was received ends within a message, or doesn't. Data connections have a deadline for theirs.
+    mutating func holdsPart(_ isPart: Bool, now: Instant) {
+      guard case .control(var peer) = self else { return }
+      peer.holdsPart(isPart, now: now)
+      self = .control(peer)
+    }
   }
 
   let accepted: Instant
@@ -23,6 +30,8 @@ final class Connection {
   var kind: Kind
   var decoder = MessageDecoder()
   var keyHash: KeyHash?
+  /// Whose key it is, if it is registered: who to name in the log, whatever the connection comes to.
+  var knownIdentity: PeerIdentity?
   /// What the poller was asked for.
   var interest: Readiness = .readable
   /// Encoded messages that TLS hasn't taken yet.

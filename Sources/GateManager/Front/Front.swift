@@ -55,6 +55,8 @@ final class Front {
   /// Connections whose request is with the worker, and what a failure is held against.
   var pending: [SlotID: [String]] = [:]
   var refusals: [Refusal: UInt64] = [:]
+  var strangerLines = RefusalLines()
+  var peerLines = RefusalLines()
   var totals = FrontTotals()
   /// Why and for how long sites were away, by name; of enrolled ones only.
   var siteOutages: [String: OutageLog] = [:]
@@ -213,6 +215,7 @@ final class Front {
       if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
     }
     giveMemoryBack()
+    tellWhatWasOmitted()
   }
 
   /// A fleet that has left takes its memory with it: some 30 KiB a connection, which the C library would keep.

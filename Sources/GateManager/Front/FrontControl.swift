@@ -26,14 +26,12 @@ extension Front {
       case .list(let request): list(id, request)
       case .connect(let body, let request): connect(body, request, id, connection)
       case .cancel(let ending): cancel(ending, id, connection)
-      case .close(let reason):
+      case .note(let reason, let detail):
         count(reason)
-        logger.log(
-          level: connection.identity == nil ? .debug : .info, "control connection refused",
-          metadata: [
-            "address": "\(connection.address)", "reason": "\(reason.text)",
-            "name": "\(connection.identity?.name ?? "")",
-          ])
+        tell("message refused", reason, detail, connection)
+      case .close(let reason, let detail):
+        count(reason)
+        tell("control connection refused", reason, detail, connection)
         closeSoon(id, reason)
       }
     }
@@ -131,8 +129,7 @@ extension Front {
   private func fence(_ id: SlotID) {
     guard connections.contains(id) else { return }
     count(.fenced)
-    logger.info(
-      "connection refused", metadata: ["address": "\(connections[id].address)", "reason": "\(Refusal.fenced.text)"])
+    tell("control connection refused", .fenced, "", connections[id])
     enqueue(ControlPeer.failure(.other("fenced"), Refusal.fenced.text, nil), id)
     closeSoon(id, .fenced)
     flush(id)

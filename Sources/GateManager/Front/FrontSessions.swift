@@ -72,12 +72,7 @@ extension Front {
         enqueue(ControlPeer.failure(.siteOffline, "the other end didn't come", nil), id)
       }
       count(reason)
-      logger.info(
-        "data connection ended",
-        metadata: [
-          "address": "\(connection.address)", "reason": "\(reason.text)",
-          "session": "\(connection.session.map { "\($0)" } ?? "")",
-        ])
+      tell("data connection ended", reason, "", connection)
       guard reason == .noPeer else { return close(id, reason) }
       closeSoon(id, reason)
       flush(id)
@@ -85,14 +80,12 @@ extension Front {
   }
 
   private func redeem(_ ticket: Ticket, _ id: SlotID, _ connection: Connection) {
-    guard let key = connection.keyHash, let role = membership.identities[key]?.role, connection.decoder.buffered == 0,
-      let session = try? tickets.redeem(ticket, as: role, keyHash: key, now: now),
-      let ends = sessions.attach(id, as: role, to: session)
-    else {
-      count(.badTicket)
-      logger.warning("ticket refused", metadata: ["address": "\(connection.address)"])
-      enqueue(ControlPeer.failure(.notPermitted, "the ticket isn't good", nil), id)
-      return closeSoon(id, .badTicket)
+    let session: SessionID
+    let (role, ends): (Role, [SlotID])
+    do throws(TicketRefusal) {
+      (session, role, ends) = try check(ticket, id, connection)
+    } catch {
+      return refuse(id, .badTicket, .notPermitted, error.reason)
     }
     connection.session = session
     if case .data(var peer) = connection.kind {
@@ -104,6 +97,26 @@ extension Front {
       metadata: ["session": "\(session)", "role": "\(role.rawValue)", "address": "\(connection.address)"])
     guard ends.count == 2 else { return }
     for end in ends where connections.contains(end) { meet(end, connections[end]) }
+  }
+
+  /// Spends a ticket, whatever comes of it.
+  private func check(
+    _ ticket: Ticket, _ id: SlotID, _ connection: Connection
+  ) throws(TicketRefusal) -> (SessionID, Role, ends: [SlotID]) {
+    guard let key = connection.keyHash, let role = membership.identities[key]?.role else {
+      throw TicketRefusal(reason: "the key isn't registered here: enrol the site, or log in, again")
+    }
+    guard connection.decoder.buffered == 0 else { throw TicketRefusal(reason: "more bytes came behind the ticket") }
+    let session: SessionID
+    do throws(TicketError) {
+      session = try tickets.redeem(ticket, as: role, keyHash: key, now: now)
+    } catch {
+      throw TicketRefusal(reason: "\(error)")
+    }
+    guard let ends = sessions.attach(id, as: role, to: session) else {
+      throw TicketRefusal(reason: "the ticket's session is over, or has this end already")
+    }
+    return (session, role, ends)
   }
 
   /// Says `attached` and close_notify; what follows from this end is raw.
@@ -211,4 +224,9 @@ extension Front {
     send(message, to: session.owner)
     if let site = registry.sites[session.site], site.key == session.siteKey { send(message, to: site.connection) }
   }
+}
+
+/// Why a ticket isn't good, for people.
+private struct TicketRefusal: Error {
+  let reason: String
 }

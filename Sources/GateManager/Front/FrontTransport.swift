@@ -54,19 +54,19 @@ extension Front {
   /// The end of the handshake: what is this connection for?
   private func begin(_ id: SlotID, _ connection: Connection) -> Bool {
     connection.keyHash = connection.tls.peerKeyHash
+    connection.knownIdentity = connection.keyHash.flatMap { membership.identities[$0] }
     totals.handshakes &+= 1
     durations?.handshake.record(now - connection.accepted)
     switch connection.tls.alpn {
     case ControlProtocol.alpn:
-      let identity = connection.keyHash.flatMap { membership.identities[$0] }
-      connection.kind = .control(ControlPeer(identity: identity, gate: keys.gate, now: now))
+      connection.kind = .control(ControlPeer(identity: connection.knownIdentity, gate: keys.gate, now: now))
       return true
     case ControlProtocol.dataALPN:
+      connection.kind = .data(DataPeer(now: now))
       guard connection.keyHash != nil else {
-        turnAway(id, .noCertificate)
+        refuse(id, .noCertificate, .notPermitted, "\(Refusal.noCertificate.text): a ticket is for the key of one")
         return false
       }
-      connection.kind = .data(DataPeer(now: now))
       return true
     default:
       turnAway(id, .wrongProtocol)
@@ -111,7 +111,9 @@ extension Front {
     }
     while connections.contains(id), !connection.isClosing {
       do throws(ControlError) {
-        guard let envelope = try connection.decoder.next() else { return }
+        guard let envelope = try connection.decoder.next() else {
+          return connection.kind.holdsPart(connection.decoder.buffered > 0, now: now)
+        }
         deliver(envelope, id, connection)
       } catch {
         malformed(id, connection, error)
@@ -135,12 +137,14 @@ extension Front {
   }
 
   private func malformed(_ id: SlotID, _ connection: Connection, _ error: ControlError) {
-    guard case .control(var peer) = connection.kind else { return turnAway(id, .malformed) }
+    guard case .control(var peer) = connection.kind else { return refuse(id, .malformed, .malformed, "\(error)") }
     let actions = peer.receivedMalformed("\(error)", now: now)
     connection.kind = .control(peer)
     perform(actions, id, connection)
     // Where the next message begins is lost.
-    if case .tooLong = error, connections.contains(id) { turnAway(id, .malformed) }
+    guard case .tooLong = error, connections.contains(id) else { return }
+    closeSoon(id, .malformed)
+    flush(id)
   }
 
   private func closedByPeer(_ id: SlotID, _ connection: Connection) {
@@ -192,28 +196,71 @@ extension Front {
   private func fail(_ id: SlotID, _ error: TLSError) {
     guard connections.contains(id) else { return }
     let connection = connections[id]
-    let reason: Refusal
     if case .handshaking = connection.kind {
-      reason = .handshakeFailed
+      let (reason, detail) = Self.judge(error, offered: connection.tls.refusedProtocols)
       count(reason)
-      logger.debug(
-        "handshake failed", metadata: ["address": "\(connection.address)", "error": "\(error)"])
-    } else {
-      reason = .disconnected
+      tell("connection refused", reason, detail, connection)
+      return close(id, reason)
     }
-    close(id, reason)
+    switch error {
+    // A peer that is cut off, or gone.
+    case .truncated, .system: close(id, .disconnected)
+    case .peerAlert, .peerMisbehaved, .certificate, .local:
+      count(.brokenTLS)
+      tell("connection refused", .brokenTLS, "\(error)", connection)
+      close(id, .brokenTLS)
+    }
+  }
+
+  /// Why a handshake failed, and what can be done about it.
+  static func judge(_ error: TLSError, offered: [String]) -> (Refusal, String) {
+    guard !offered.isEmpty else { return (.handshakeFailed, "\(error)") }
+    let names = EscapedText(offered.joined(separator: ", "), limit: 128)
+    return switch ProtocolAge(of: offered) {
+    case .later:
+      (.wrongProtocol, "it speaks \(names), of a later version: this GateManager is too old, and has to be updated")
+    case .earlier: (.wrongProtocol, "it speaks \(names), of an earlier version: it is too old, and has to be updated")
+    case .foreign: (.wrongProtocol, "it speaks \(names), and is no LinkManager or SiteManager")
+    }
+  }
+
+  /// One line about who did what. Strangers have so many a minute together, and peers that are known another so many.
+  func tell(_ message: Logger.Message, _ reason: Refusal, _ detail: String, _ connection: Connection) {
+    let identity = connection.knownIdentity
+    let isKnown = identity != nil
+    guard isKnown ? peerLines.admit(now: now) : strangerLines.admit(now: now) else { return }
+    var metadata: Logger.Metadata = ["address": "\(connection.address)", "reason": "\(reason.text)"]
+    if !detail.isEmpty, detail != reason.text { metadata["detail"] = "\(detail)" }
+    if let identity { metadata[identity.role == .siteManager ? "site" : "user"] = "\(identity.name)" }
+    if let session = connection.session { metadata["session"] = "\(session)" }
+    logger.log(level: isKnown ? .warning : .info, message, metadata: metadata)
+  }
+
+  /// Lines that were left out since their minute began.
+  func tellWhatWasOmitted() {
+    for (who, omitted) in [
+      ("strangers", strangerLines.settle(now: now)), ("known peers", peerLines.settle(now: now)),
+    ] where omitted > 0 {
+      logger.notice("more refusals than are worth a line", metadata: ["of": "\(who)", "omitted": "\(omitted)"])
+    }
   }
 
   /// Counts and closes.
   func turnAway(_ id: SlotID, _ reason: Refusal) {
     guard connections.contains(id) else { return }
     count(reason)
-    // Anybody can make these: the counters tell how many there were.
-    let level: Logger.Level = connections[id].isStranger ? .debug : .info
-    logger.log(
-      level: level, "connection refused",
-      metadata: ["address": "\(connections[id].address)", "reason": "\(reason.text)"])
+    tell("connection refused", reason, "", connections[id])
     close(id, reason)
+  }
+
+  /// The same, and says why.
+  func refuse(_ id: SlotID, _ reason: Refusal, _ code: FailureCode, _ message: String) {
+    guard connections.contains(id) else { return }
+    count(reason)
+    tell("connection refused", reason, message, connections[id])
+    enqueue(ControlPeer.failure(code, message, nil), id)
+    closeSoon(id, reason)
+    flush(id)
   }
 
   /// Closes after what waits has been sent, or a second later.

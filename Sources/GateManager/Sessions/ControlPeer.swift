@@ -1,5 +1,6 @@
 import Control
 import Primitives
+import Service
 
 /// The GateManager's side of one control connection, from the end of its TLS handshake on.
 ///
@@ -18,8 +19,10 @@ struct ControlPeer: Sendable {
     case list(request: UInt64?)
     case connect(ControlMessage.Connect, request: UInt64?)
     case cancel(ControlMessage.Ending)
-    /// After what was sent before it.
-    case close(Refusal)
+    /// Something that a known peer did wrong, and was told. It stays.
+    case note(Refusal, String)
+    /// After what was sent before it. With more about the reason, where there is more.
+    case close(Refusal, String = "")
   }
 
   private enum Phase {
@@ -36,6 +39,8 @@ struct ControlPeer: Sendable {
   private var lastPing: Instant
   private var pings: UInt64 = 0
   private var tries = 0
+  /// Since when a message is on its way that hasn't come to its end.
+  private var unfinished: Instant?
 
   init(identity: PeerIdentity?, gate: String, now: Instant) {
     self.identity = identity
@@ -56,7 +61,14 @@ struct ControlPeer: Sendable {
     return bytes.take(Int64(count), now: now) ? [] : close(.tooFast)
   }
 
+  /// To be called after bytes were received: whether they end within a message.
+  mutating func holdsPart(_ isPart: Bool, now: Instant) {
+    unfinished = isPart ? unfinished ?? now : nil
+  }
+
   mutating func receive(_ envelope: ControlEnvelope, now: Instant, unixSeconds: Int64) -> [Action] {
+    // Another one may begin behind it.
+    unfinished = nil
     guard messages.take(1, now: now) else { return close(.tooFast) }
     let request = envelope.request
     switch (phase, envelope.message) {
@@ -88,9 +100,14 @@ struct ControlPeer: Sendable {
     case (.identified, .unknown(let type)):
       // A request of a later version wants an answer; anything else is passed over.
       guard let request else { return [] }
-      return [.send(Self.failure(.malformed, "this GateManager doesn't know `\(type.prefix(40))`", request))]
+      let text =
+        "this GateManager doesn't know `\(type.prefix(40).escaped)`: it is older than what asked, and too old for it"
+      return [.note(.malformed, text), .send(Self.failure(.malformed, text, request))]
     case (.identified, let message):
-      return [.send(Self.failure(.notPermitted, "`\(message.type)` isn't for you to send", request))]
+      return [
+        .note(.misplaced, message.type),
+        .send(Self.failure(.notPermitted, "`\(message.type)` isn't for you to send", request)),
+      ]
     }
   }
 
@@ -98,8 +115,9 @@ struct ControlPeer: Sendable {
   mutating func receivedMalformed(_ reason: String, now: Instant) -> [Action] {
     if case .closed = phase { return [] }
     guard isIdentified else { return refuse(.malformed, reason, nil, .malformed) }
+    unfinished = nil
     guard messages.take(1, now: now) else { return close(.tooFast) }
-    return [.send(Self.failure(.malformed, reason, nil))]
+    return [.note(.malformed, reason), .send(Self.failure(.malformed, reason, nil))]
   }
 
   /// To be called at `nextDeadline` or later.
@@ -112,7 +130,9 @@ struct ControlPeer: Sendable {
       // What peers have said meanwhile waits unread: they aren't silent, we were deaf. All of them get their time again.
       if let deadline = nextDeadline, now - deadline >= GateLimits.absence {
         lastReceived = now + (.zero - GateLimits.pingInterval)
+        if unfinished != nil { unfinished = now }
       }
+      if let unfinished, now - unfinished >= GateLimits.messageTime { return close(.endlessMessage) }
       if now - lastReceived >= GateLimits.deadInterval { return close(.silent) }
       guard now >= max(lastReceived, lastPing) + GateLimits.pingInterval else { return [] }
       lastPing = now
@@ -126,7 +146,9 @@ struct ControlPeer: Sendable {
     case .closed: nil
     case .greeting(let deadline), .anonymous(let deadline): deadline
     case .identified:
-      min(lastReceived + GateLimits.deadInterval, max(lastReceived, lastPing) + GateLimits.pingInterval)
+      Instant.earliest(
+        min(lastReceived + GateLimits.deadInterval, max(lastReceived, lastPing) + GateLimits.pingInterval),
+        unfinished.map { $0 + GateLimits.messageTime })
     }
   }
 
@@ -136,10 +158,7 @@ struct ControlPeer: Sendable {
     _ hello: ControlMessage.Hello, _ request: UInt64?, _ now: Instant, _ unixSeconds: Int64
   ) -> [Action] {
     guard hello.version == ControlProtocol.version else {
-      return refuse(
-        .versionIncompatible,
-        "version \(hello.version) of the protocol isn't spoken here, but \(ControlProtocol.version)", request,
-        .incompatible)
+      return refuse(.versionIncompatible, Self.whoIsOlder(hello), request, .incompatible)
     }
     if let identity, identity.role != hello.role {
       return refuse(.notPermitted, "this key is registered for another role", request, .wrongRole)
@@ -156,6 +175,16 @@ struct ControlPeer: Sendable {
     return [answer, .online(identity)]
   }
 
+  /// Which side has to be updated.
+  private static func whoIsOlder(_ hello: ControlMessage.Hello) -> String {
+    let software = EscapedText(hello.software, limit: 64)
+    let both =
+      "\(software) speaks version \(hello.version) of the protocol, and this GateManager \(ControlProtocol.version)"
+    return hello.version > ControlProtocol.version
+      ? "\(both): the GateManager is too old, and has to be updated"
+      : "\(both): \(software) is too old, and has to be updated"
+  }
+
   private mutating func countTry() -> Bool {
     tries += 1
     return tries <= GateLimits.triesPerConnection
@@ -164,12 +193,12 @@ struct ControlPeer: Sendable {
   private mutating func refuse(
     _ code: FailureCode, _ message: String, _ request: UInt64?, _ reason: Refusal
   ) -> [Action] {
-    [.send(Self.failure(code, message, request))] + close(reason)
+    [.send(Self.failure(code, message, request))] + close(reason, message)
   }
 
-  private mutating func close(_ reason: Refusal) -> [Action] {
+  private mutating func close(_ reason: Refusal, _ detail: String = "") -> [Action] {
     phase = .closed
-    return [.close(reason)]
+    return [.close(reason, detail)]
   }
 
   static func failure(

@@ -26,6 +26,9 @@ enum GateLimits {
   /// A look at a peer's deadline that comes so much too late tells that this host was stopped or asleep.
   static let absence = Interval.seconds(5)
 
+  /// From a message's first byte to its last: some 35 kbit/s for the longest. Strangers have less anyway.
+  static let messageTime = Interval.seconds(60)
+
   /// Messages of one peer: a second, and at once after silence.
   static let messageRate: Int64 = 20
   static let messageBurst: Int64 = 100
@@ -34,6 +37,10 @@ enum GateLimits {
   static let byteBurst: Int64 = 1 << 20
   /// Bytes that wait for a peer that doesn't read.
   static let outputBytes = 2 << 20
+
+  /// Lines of the log about strangers in a minute, and about one known peer after another: enough to see who it is, and
+  /// little enough that nobody can fill a disk with them.
+  static let refusalLines = 30
 
   static let sessions = 4096
   static let sessionsPerUser = 32

@@ -1,8 +1,9 @@
 /// Why a connection or a request was turned away or ended: one counter each.
 enum Refusal: String, Hashable, Sendable, CaseIterable {
   case tooManyConnections, outOfDescriptors, handshakeFailed, handshakeTimeout, wrongProtocol
-  case noHello, incompatible, wrongRole, notRegistered, malformed, tooFast, tooManyTries, idleStranger, silent
-  case slowReader, fenced, membershipEnded, disconnected, stopping
+  case noHello, incompatible, wrongRole, notRegistered, malformed, misplaced, endlessMessage, tooFast, tooManyTries
+  case idleStranger, silent
+  case brokenTLS, slowReader, fenced, membershipEnded, disconnected, stopping
   case badCredentials, badCode, throttled, busy
   case unknownSite, siteOffline, unknownAgent, tooManySessions
   case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded
@@ -20,10 +21,13 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .wrongRole: "the key is registered for another role"
     case .notRegistered: "the key isn't registered"
     case .malformed: "a malformed message"
+    case .misplaced: "a message that isn't for it to send"
+    case .endlessMessage: "a message that didn't end"
     case .tooFast: "messages came too fast"
     case .tooManyTries: "too many tries"
     case .idleStranger: "neither enrolled nor logged in"
     case .silent: "no sign of life"
+    case .brokenTLS: "bytes that are no TLS"
     case .slowReader: "it reads too slowly"
     case .fenced: "a newer connection of the same site took its place"
     case .membershipEnded: "its key is no longer registered"

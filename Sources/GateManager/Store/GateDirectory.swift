@@ -1,8 +1,8 @@
 import Control
 import Crypto
-import FoundationEssentials
 import Glibc
 import Kernel
+import Service
 
 /// The state of a GateManager on disk.
 ///
@@ -57,9 +57,8 @@ struct GateDirectory: Sendable {
         keyPath: file("server.key"), certificatePath: file("server.pem"))
       try PrivateKey.generate().write(to: file("grant.key"))
       // Last: its being there says that all else is.
-      let settings = try? JSONEncoder().encode(Settings(name: name))
       try AtomicFile.write(
-        Array(settings ?? Data()) + [0x0A], to: file("gate.json"), permissions: 0o600, replacing: true)
+        StateFile.encode(Settings(name: name)) ?? [], to: file("gate.json"), permissions: 0o600, replacing: true)
       return key.keyHash
     } catch {
       throw .failed(error)
@@ -73,19 +72,49 @@ struct GateDirectory: Sendable {
     } catch {
       throw error.kind == .system(ENOENT) ? .notInitialized(path) : .failed(error)
     }
-    guard let parsed = try? JSONDecoder().decode(Settings.self, from: Data(settings)) else {
-      throw .malformed(path: file("gate.json"), reason: "is no JSON object with a member `name`")
+    let parsed: Settings
+    do throws(StateFileError) {
+      parsed = try StateFile.decode(Settings.self, from: settings) { settings in
+        AgentDescription.isValidName(settings.name)
+          ? nil : StateFileError(field: ["name"], reason: "is no name, such as gm.example.org")
+      }
+    } catch {
+      throw .unreadable(path: file("gate.json"), error, mending: "restore it from a backup")
+    }
+    var server = try loadIdentity("server")
+    let authority = try loadIdentity("ca")
+    server.chain = [authority.certificate]
+    return Keys(gate: parsed.name, authority: authority, server: server, grantKey: try loadKey("grant.key"))
+  }
+
+  private func loadIdentity(_ name: String) throws(StoreError) -> Identity {
+    let key = try loadKey("\(name).key")
+    let certificate: Certificate
+    do throws(CryptoError) {
+      certificate = try Certificate(contentsOf: file("\(name).pem"))
+    } catch {
+      throw unusable("\(name).pem", "holds no certificate in PEM", error)
     }
     do throws(CryptoError) {
-      let authority = try Identity.load(keyPath: file("ca.key"), certificatePath: file("ca.pem"))
-      let server = try Identity.load(keyPath: file("server.key"), certificatePath: file("server.pem"))
-      return Keys(
-        gate: parsed.name, authority: authority,
-        server: try Identity(key: server.key, certificate: server.certificate, chain: [authority.certificate]),
-        grantKey: try PrivateKey(contentsOf: file("grant.key")))
+      return try Identity(key: key, certificate: certificate)
     } catch {
-      throw .failed(error)
+      throw unusable("\(name).pem", "is for another key than \(name).key", error)
     }
+  }
+
+  private func loadKey(_ name: String) throws(StoreError) -> PrivateKey {
+    do throws(CryptoError) {
+      return try PrivateKey(contentsOf: file(name))
+    } catch {
+      throw unusable(name, "holds no private key in PEM", error)
+    }
+  }
+
+  private func unusable(_ name: String, _ reason: String, _ error: CryptoError) -> StoreError {
+    if case .system = error.kind { return .failed(error) }
+    return .malformed(
+      path: file(name),
+      reason: "\(reason): restore it from a backup. With another key all would have to be enrolled again")
   }
 
   /// Removes what a killed process has left half-written. To be called when the service starts.
@@ -93,9 +122,17 @@ struct GateDirectory: Sendable {
     for folder in [path, users.path, sites.path] { AtomicFile.removeAbandoned(in: folder) }
   }
 
-  func loadMembership() -> (Membership, problems: [StoreError]) {
+  /// - Parameter known: what those whose records can't be read now keep: a file that is broken must not throw anybody
+  ///   out who is in, and what is changed about others takes effect all the same.
+  func loadMembership(keeping known: Membership = Membership()) -> (Membership, problems: [StoreError]) {
     let (users, sites) = (users.loadAll(), sites.loadAll())
-    return (Membership(users: users.entries, sites: sites.entries), users.problems + sites.problems)
+    var membership = Membership(users: users.entries, sites: sites.entries)
+    for (key, identity) in known.identities {
+      let unreadable = identity.role == .siteManager ? sites.unreadable : users.unreadable
+      guard unreadable?.contains(identity.name) ?? true, membership.identities[key] == nil else { continue }
+      membership.add(key, identity)
+    }
+    return (membership, users.problems + sites.problems)
   }
 
   /// One that is there already is left as it is.

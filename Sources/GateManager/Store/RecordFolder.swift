@@ -1,6 +1,6 @@
 import Crypto
-import FoundationEssentials
 import Glibc
+import Service
 
 /// One JSON object a file, replaced as a whole: the command line and the service may both work on it at any time.
 struct RecordFolder<Entry: Record>: Sendable {
@@ -24,15 +24,17 @@ struct RecordFolder<Entry: Record>: Sendable {
       if error.kind == .system(ENOENT) { return nil }
       throw .failed(error)
     }
-    do {
-      let entry = try JSONDecoder().decode(Entry.self, from: Data(bytes))
-      guard entry.name == name else { throw StoreError.malformed(path: file(name), reason: "holds another name") }
+    do throws(StateFileError) {
+      let entry = try StateFile.decode(Entry.self, from: bytes) { entry in
+        guard entry.name == name else { return StateFileError(field: ["name"], reason: "is another than the file's") }
+        return entry.problem
+      }
       if let stamp { cache.keep(entry, name, stamp) }
       return entry
-    } catch let error as StoreError {
-      throw error
     } catch {
-      throw .malformed(path: file(name), reason: "can't be read: \(error)")
+      throw .unreadable(
+        path: file(name), error,
+        mending: "restore it from a backup, or remove the file and run `gatemanager \(Entry.word) add \(name)` again")
     }
   }
 
@@ -42,34 +44,54 @@ struct RecordFolder<Entry: Record>: Sendable {
   }
 
   /// All that can be read, by name, and what is wrong with the others.
-  func loadAll() -> (entries: [Entry], problems: [StoreError]) {
+  ///
+  /// - Returns: in `unreadable`, the names of those others; `nil` if not even these are known.
+  func loadAll() -> (entries: [Entry], problems: [StoreError], unreadable: Set<String>?) {
     var entries: [Entry] = []
     var problems: [StoreError] = []
-    for name in names() {
+    var unreadable: Set<String> = []
+    let names: [String]
+    do throws(StoreError) {
+      names = try self.names()
+    } catch {
+      return ([], [error], nil)
+    }
+    for name in names {
       do throws(StoreError) {
         if let entry = try load(name) { entries.append(entry) }
       } catch {
         problems.append(error)
+        unreadable.insert(name)
       }
     }
-    return (entries, problems)
+    return (entries, problems, unreadable)
   }
 
   /// In alphabetical order.
-  func names() -> [String] {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let names = files.compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
-    return Array(names.filter(RecordName.isValid).sorted().prefix(GateLimits.records))
+  func names() throws(StoreError) -> [String] {
+    guard let directory = unsafe opendir(path) else {
+      let code = errno
+      throw .failed(CryptoError("list", .system(code), reason: unsafe "\(path): \(String(cString: strerror(code)))"))
+    }
+    defer { unsafe closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+      let file = unsafe withUnsafePointer(to: entry.pointee.d_name) {
+        unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      if file.hasSuffix(".json"), RecordName.isValid(String(file.dropLast(5))) {
+        names.append(String(file.dropLast(5)))
+      }
+    }
+    return Array(names.sorted().prefix(GateLimits.records))
   }
 
   /// - Parameter replacing: if false, a name that is taken is an error.
   func save(_ entry: Entry, replacing: Bool) throws(StoreError) {
     guard RecordName.isValid(entry.name) else { throw .invalidName(entry.name) }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }
+    guard let bytes = StateFile.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }
     do throws(CryptoError) {
-      try AtomicFile.write(Array(data) + [0x0A], to: file(entry.name), permissions: 0o600, replacing: replacing)
+      try AtomicFile.write(bytes, to: file(entry.name), permissions: 0o600, replacing: replacing)
     } catch {
       if error.kind == .system(EEXIST) { throw .exists(Entry.word, entry.name) }
       throw .failed(error)

@@ -1,5 +1,6 @@
 import Control
 import Crypto
+import Service
 
 /// What is kept under a name, in a file of its own.
 protocol Record: Codable, Sendable {
@@ -7,6 +8,8 @@ protocol Record: Codable, Sendable {
   static var folder: String { get }
   static var word: String { get }
   var name: String { get }
+  /// What is wrong with its fields beyond their form; `nil` if nothing is.
+  var problem: StateFileError? { get }
 }
 
 /// `users/NAME.json`.
@@ -28,6 +31,10 @@ struct UserRecord: Record, Hashable {
   /// Seconds since 1970.
   var created: Int64
   var pcs: [PC] = []
+
+  var problem: StateFileError? {
+    PasswordHash(password) == nil ? StateFileError(field: ["password"], reason: "is no hash of a password") : nil
+  }
 }
 
 /// `sites/NAME.json`.
@@ -50,6 +57,11 @@ struct SiteRecord: Record, Hashable {
   /// `nil` until a SiteManager has enrolled.
   var key: KeyHash?
   var enrolled: Int64?
+
+  var problem: StateFileError? {
+    guard let enrolment, Hex.decode(enrolment.secretHash)?.count != SHA256.Digest.size else { return nil }
+    return StateFileError(field: ["enrolment", "secretHash"], reason: "is no hash of a code")
+  }
 }
 
 /// Names of users and sites.

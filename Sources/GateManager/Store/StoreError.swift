@@ -10,6 +10,8 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
   case exists(String, String)
   case unknown(String, String)
   case malformed(path: String, reason: String)
+  /// A file that holds something else than it should; and what its owner can do about it.
+  case unreadable(path: String, StateFileError, mending: String)
   case failed(CryptoError)
 
   var description: String {
@@ -23,13 +25,16 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
     case .exists(let word, let name): "there is a \(word) `\(name)` already"
     case .unknown(let word, let name): "there is no \(word) `\(name.escaped)`"
     case .malformed(let path, let reason): "\(path): \(reason.escaped)"
-    case .failed(let error): "\(error)"
+    case .unreadable(let path, let error, let mending):
+      "\(path)\(error): "
+        + (error.isOfLaterVersion ? "update this program, or restore the file of before" : mending)
+    case .failed(let error): CommandFailure(error).description
     }
   }
 
   var exitCode: ExitCode {
     switch self {
-    case .notInitialized, .malformed: .configuration
+    case .notInitialized, .malformed, .unreadable: .configuration
     case .alreadyInitialized: .cannotCreate
     case .invalidName, .exists, .unknown: .data
     case .failed(let error):

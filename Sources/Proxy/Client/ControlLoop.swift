@@ -14,6 +14,8 @@ struct ControlLoop: ~Copyable {
   private var backoff: Backoff
   private var random = SystemRandomNumberGenerator()
 
+  /// Reads of 4 KiB in a row, before what waits is sent and pings are thought of.
+  private static let readBudget = 64
   /// The longest wait that a GateManager can ask for.
   private static let longestRetry = Interval.seconds(3600)
 
@@ -104,7 +106,10 @@ struct ControlLoop: ~Copyable {
     var output: [UInt8] = []
     var awaitsRoom = false
     while true {
-      while !shared.cancellation.isCancelled, try reader.fill(from: &stream) {
+      // Who never stops talking doesn't keep this end from answering.
+      var budget = Self.readBudget
+      while budget > 0, !shared.cancellation.isCancelled, try reader.fill(from: &stream) {
+        budget -= 1
         liveness.received(now: Clock.now)
         while let envelope = try reader.next() { try receive(envelope, &liveness, &output) }
       }
@@ -127,7 +132,7 @@ struct ControlLoop: ~Copyable {
           let readiness: Readiness = awaitsRoom ? [.readable, .writable] : .readable
           try poller.modify(stream.socket.rawValue, token: 0, for: readiness)
         }
-        _ = try poller.wait(timeout: liveness.nextDeadline - Clock.now)
+        _ = try poller.wait(timeout: budget == 0 ? .zero : liveness.nextDeadline - Clock.now)
       } catch {
         throw .system(error)
       }

@@ -11,6 +11,9 @@ public enum GateError: Error, Hashable, Sendable, CustomStringConvertible {
   case wrongKey(expected: GatePin, found: KeyHash?)
   /// What answered doesn't speak our protocol; the name that it offers instead.
   case wrongProtocol(String?)
+  /// It is TLS that answered, with protocols of its own of which this, ours, is none (RFC 7301): a GateManager that has
+  /// left this version behind, or another server.
+  case noCommonProtocol(String)
   /// It understood, and said no.
   case refused(ControlMessage.Failure)
   /// It sent a message that has no place here: the message's type.
@@ -31,8 +34,12 @@ public enum GateError: Error, Hashable, Sendable, CustomStringConvertible {
     case .dial(let error): error.description
     case .tls(let error): "TLS: \(error)"
     case .wrongKey(let expected, let found):
-      "the GateManager's key is \(found.map(\.description) ?? "missing"), expected \(expected)"
+      "the GateManager's key is \(found.map(\.description) ?? "missing"), expected \(expected): somebody may be in "
+        + "between; if the GateManager was set up anew, log in or enrol again"
     case .wrongProtocol: "what answered is not a GateManager"
+    case .noCommonProtocol(let name):
+      "what answered doesn't speak \(name): a GateManager of a later version, for which this program is too old and has "
+        + "to be updated, or no GateManager"
     case .refused(let failure): "the GateManager refused: \(failure.message)"
     case .unexpected(let type): "the GateManager sent \"\(type)\" where that has no place"
     case .malformed(let error): "the GateManager sent \(error)"

@@ -48,9 +48,15 @@ public struct GateServer: Hashable, Sendable {
     } catch {
       throw error == .cancelled ? .cancelled : .dial(error)
     }
-    let stream = try TLSStream.open(
-      over: socket, context: context, serverName: address.isAddress ? nil : address.host, until: deadline,
-      cancel: cancel)
+    let stream: TLSStream
+    do throws(GateError) {
+      stream = try TLSStream.open(
+        over: socket, context: context, serverName: address.isAddress ? nil : address.host, until: deadline,
+        cancel: cancel)
+    } catch {
+      if case .tls(.peerAlert(TLSError.noApplicationProtocol, _)) = error { throw .noCommonProtocol(alpn) }
+      throw error
+    }
     guard let found = stream.peerKeyHash, pin.matches(found) else {
       throw .wrongKey(expected: pin, found: stream.peerKeyHash)
     }

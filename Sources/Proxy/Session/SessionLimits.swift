@@ -62,6 +62,32 @@ public enum SessionError: Error, Equatable, Sendable {
   }
 }
 
+extension SessionError: CustomStringConvertible {
+  /// Reads behind "the peer broke the protocol: ".
+  public var description: String {
+    switch self {
+    case .record(let error): "\(error)"
+    case .frame(let error): "\(error)"
+    case .violation(let violation): "\(violation)"
+    case .peerSilent(let interval): "silence for \(Int(interval.seconds)) s"
+    case .misuse(let reason): reason
+    }
+  }
+}
+
+extension SessionError.Violation: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .creditExceeded(let id): "more data than the window of stream \(id) allows"
+    case .wrongRole(let type): "a frame that isn't for its role to send (\(type))"
+    case .streamInUse(let id): "a second OPEN for stream \(id)"
+    case .wrongState(let type, let id): "a frame that stream \(id) isn't ready for (\(type))"
+    case .afterEnd: "a frame behind the last one"
+    case .flooding: "more demands for answers than the line takes"
+    }
+  }
+}
+
 /// What a session wants its owner to know. Plain numbers only: it passes once per frame.
 public enum SessionEvent: Equatable, Sendable {
   /// The peer asks for a stream; read `Session.request(of:)`, then accept or refuse it.

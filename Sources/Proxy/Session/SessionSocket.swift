@@ -91,6 +91,7 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
     case .cut: "cut"
     case .connection: "connection"
     case .session(.peerSilent): "silent"
+    case .session(.frame(let error)) where error.isOfLaterVersion: "incompatible"
     case .session: "protocol"
     case .local: "local"
     }
@@ -111,6 +112,8 @@ public enum SessionEnd: Error, Sendable, CustomStringConvertible {
     case .cut: "the connection was cut"
     case .connection(let error): "the connection failed: \(error)"
     case .session(.peerSilent(let interval)): "the peer was silent for \(Int(interval.seconds)) s"
+    case .session(.frame(let error)) where error.isOfLaterVersion:
+      "the peer sent \(error): it speaks a later version; update this end, or both to the same"
     case .session(let error): "the peer broke the protocol: \(error)"
     case .local(let reason): reason
     }

@@ -91,6 +91,7 @@ struct AgentsReader {
     }
     if sequence.count > ControlProtocol.agentLimit {
       note(list.mark, "agents", "has \(sequence.count) agents; \(ControlProtocol.agentLimit) is the most of one site")
+      return []
     }
     return sequence.enumerated().compactMap { agent($0.element, "agents[\($0.offset)]") }
   }
@@ -202,6 +203,7 @@ struct AgentsReader {
     }
     if sequence.count > ControlProtocol.portRangeLimit {
       note(node.mark, path, "has \(sequence.count) entries; \(ControlProtocol.portRangeLimit) is the most: use ranges")
+      return []
     }
     var ranges: [PortRange] = []
     for (index, element) in sequence.enumerated() {

@@ -1,3 +1,4 @@
+internal import Control
 internal import FoundationEssentials
 internal import Glibc
 public import Kernel
@@ -13,6 +14,8 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
   case timedOut(program: String)
   /// The answer can't be read: another version, perhaps.
   case malformed(program: String)
+  /// The answer can't be read, and the running service is of another version; `nil` for one that can't say which.
+  case otherVersion(program: String, running: String?, own: String)
   /// The service said no.
   case refused(code: String, message: String)
 
@@ -26,6 +29,9 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .timedOut(let program): "\(program) took the request but didn't answer in time; its log may say why"
     case .malformed(let program):
       "\(program)'s answer can't be read: are the running service and this program of the same version?"
+    case .otherVersion(let program, let running, let own):
+      "the running \(program) is of version \(running?.escaped ?? "unknown"), this program of \(own), and they don't "
+        + "understand each other: restart the service, so that it is the program that is installed"
     case .refused(_, let message): message.escaped
     }
   }
@@ -36,8 +42,15 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .notRunning, .timedOut: .unavailable
     case .notPermitted: .notPermitted
     case .system: .system
-    case .malformed: .software
-    case .refused: .temporaryFailure
+    case .malformed, .otherVersion: .software
+    case .refused("badConfiguration", _): .configuration
+    case .refused("unknownCommand", _): .software
+    case .refused(let code, _):
+      switch FailureCode(code) {
+      // What only the host itself says.
+      case .other: .temporaryFailure
+      case let known: CommandFailure.exitCode(for: known)
+      }
     }
   }
 }
@@ -46,10 +59,14 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
 public struct ManagementClient: Sendable {
   public let program: String
   public let path: String
+  private let version: String
 
-  /// - Parameter program: the service's name; its socket is `DIRECTORY/PROGRAM.sock`.
-  public init(directory: String, program: String) {
+  /// - Parameters:
+  ///   - program: the service's name; its socket is `DIRECTORY/PROGRAM.sock`.
+  ///   - version: of the program that asks.
+  public init(directory: String, program: String, version: String) {
     self.program = program
+    self.version = version
     path = ManagementSocket.path(directory: directory, program: program)
   }
 
@@ -59,14 +76,27 @@ public struct ManagementClient: Sendable {
     _ request: ManagementRequest, as type: Result.Type, timeoutSeconds: Int = 60
   ) throws(ManagementError) -> Result {
     let line = try exchange(request, timeoutSeconds)
-    guard let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)) else {
-      guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
-      else { throw .malformed(program: program) }
-      throw .refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
+    if let envelope = try? JSONDecoder().decode(Envelope<Result>.self, from: Data(line)), envelope.ok,
+      let result = envelope.result
+    {
+      return result
     }
-    if envelope.ok, let result = envelope.result { return result }
-    guard !envelope.ok else { throw .malformed(program: program) }
-    throw .refused(code: envelope.code ?? "", message: envelope.message ?? "refused")
+    guard let refusal = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)), !refusal.ok
+    else { throw incomprehensible() }
+    let error = ManagementError.refused(code: refusal.code ?? "", message: refusal.message ?? "refused")
+    // A command that a later version has added.
+    guard refusal.code == "unknownCommand", case .otherVersion(let program, let running, let own) = incomprehensible()
+    else { throw error }
+    throw .otherVersion(program: program, running: running, own: own)
+  }
+
+  /// Why an answer can't be read: most likely the service was started before the program was updated.
+  private func incomprehensible() -> ManagementError {
+    let answer = try? exchange(ManagementRequest(ManagementRequest.version), 5)
+    let running = answer.flatMap { try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data($0)) }
+    let found = running?.result?[ManagementRequest.version]
+    return found == version
+      ? .malformed(program: program) : .otherVersion(program: program, running: found, own: version)
   }
 
   /// Sends a request whose answer carries nothing but success.

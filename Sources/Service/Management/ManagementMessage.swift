@@ -5,6 +5,9 @@ public struct ManagementRequest: Codable, Hashable, Sendable {
   /// Bytes of a request at most, its line feed included.
   public static let sizeLimit = 64 << 10
 
+  /// The command that every service answers by itself, and the name of what it answers.
+  static let version = "version"
+
   public var command: String
   public var arguments: [String: String]
 

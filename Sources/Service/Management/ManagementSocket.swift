@@ -45,9 +45,11 @@ public final class ManagementSocket: Sendable {
   }
 
   /// Replaces the socket that a service that is gone has left behind.
-  /// - Parameter handler: called on several threads at once; may block.
+  /// - Parameters:
+  ///   - version: of the program, for clients of another one.
+  ///   - handler: called on several threads at once; may block.
   public init(
-    directory: String, program: String,
+    directory: String, program: String, version: String,
     handler: @escaping @Sendable (ManagementRequest) -> ManagementResponse
   ) throws(ManagementSocketError) {
     path = Self.path(directory: directory, program: program)
@@ -58,7 +60,10 @@ public final class ManagementSocket: Sendable {
     } catch { throw .system(error) }
     self.stopping = stopping
     thread = Mutex(nil)
-    let service = Acceptor(listener: listener, handler: handler)
+    let service = Acceptor(listener: listener) { request in
+      request.command == ManagementRequest.version
+        ? .success([ManagementRequest.version: version]) : handler(request)
+    }
     do throws(SystemError) {
       let stop = try self.stopping.descriptor.duplicate()
       let end = DescriptorBox(stop)

@@ -81,7 +81,7 @@ extension ManagementError {
   var isTransient: Bool {
     switch self {
     case .notRunning, .timedOut, .system: true
-    case .malformed, .notPermitted, .refused: false
+    case .malformed, .otherVersion, .notPermitted, .refused: false
     }
   }
 }
