@@ -165,6 +165,25 @@ import Testing
     #expect(pair.close() == 0)
   }
 
+  /// In bulk each record is full and has no room for REKEY behind its payload.
+  @Test(arguments: [2, 3, 5] as [UInt64]) func keysChangeBetweenFullRecords(records: UInt64) throws {
+    var limits = SessionLimits()
+    limits.rekey = RekeyPolicy(records: records)
+    var pair = try SessionPair(seed: 11, limits: limits)
+    let id = try openStream(&pair)
+    let bytes = (0..<FrameHeader.maximumPayload * 15).map { UInt8(truncatingIfNeeded: $0 / 7) }
+    try pair.link.send(id, pair.slice(bytes), pool: &pair.pool)
+    _ = try pair.exchange()
+    var got: [UInt8] = []
+    while let event = pair.site.nextEvent() {
+      guard case .data(id, let slice) = event else { continue }
+      got += pair.pool.array(slice)
+      pair.pool.release(slice)
+    }
+    #expect(got == bytes)
+    #expect(pair.close() == 0)
+  }
+
   @Test func everyChangedByteEndsTheSession() throws {
     for position in [0, 1, 3, 4, 5, 12, 20, 40] {
       var pair = try SessionPair(seed: 7)

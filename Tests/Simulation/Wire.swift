@@ -23,6 +23,8 @@ struct Wire {
     var arrived = 0
     var hasFinished = false
     var finishArrived = false
+    /// A reset has kept bytes from leaving, and the FIN behind them.
+    var isTruncated = false
     /// The writer found no room.
     var isBlocked = false
     /// When the last of it arrives, so that nothing overtakes.
@@ -199,7 +201,11 @@ struct Wire {
     setError(end, .reset)
     // What hasn't left yet never will.
     let (arrived, all) = (self[from: end].arrived, self[from: end].queue.count)
-    if random.chance(0.5) { self[from: end].queue.truncate(to: Int.random(in: arrived...all, using: &random)) }
+    if random.chance(0.5) {
+      let left = Int.random(in: arrived...all, using: &random)
+      self[from: end].queue.truncate(to: left)
+      self[from: end].isTruncated = left < all
+    }
     if !isDead { agenda.book(.wire(index, .failure(to: 1 - end, .reset)), at: due(end, &random, now)) }
   }
 
@@ -234,7 +240,7 @@ struct Wire {
       self[from: 1 - end].arrived += min(left, count)
       return true
     case .finish(let end):
-      guard !isDead else { return false }
+      guard !isDead, !self[from: 1 - end].isTruncated else { return false }
       self[from: 1 - end].finishArrived = true
       return !isClosed(end)
     case .failure(let end, let error):
