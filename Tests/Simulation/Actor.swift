@@ -64,6 +64,8 @@ struct Actor {
   }
 
   mutating func receiveFinish(now: Instant) {
+    // Who has reset the connection isn't told any more.
+    guard !hasReset else { return }
     sawFinish = true
     noteEnd(now)
   }

@@ -3,12 +3,12 @@ import Primitives
 import Stack
 
 /// The applications' host: a stack in the place of its kernel, and a socket for each connection.
-struct ApplicationHost: ~Copyable {
+final class ApplicationHost {
   var stack: Stack
   var pool = SlabPool(limit: 512)
   private var sendLane = SlabLane()
   private var packetLane = SlabLane()
-  var transmit = Transmit()
+  private var transmit = Transmit()
   var connectionOf: [FlowID: Int] = [:]
   var needsFlush = false
 
@@ -18,7 +18,7 @@ struct ApplicationHost: ~Copyable {
     stack = Stack(configuration: configuration, secret: (seed &* 3, ~seed))
   }
 
-  mutating func receive(_ packet: FaultyLink.Packet, now: Instant) {
+  func receive(_ packet: FaultyLink.Packet, now: Instant) {
     guard let slice = pool.copy(packet.bytes.span, in: &packetLane) else { return }
     stack.receive(slice, offload: packet.offload, pool: &pool, now: now)
     pool.release(slice)
@@ -26,7 +26,7 @@ struct ApplicationHost: ~Copyable {
   }
 
   /// Queues bytes of a stream; `false` if there is no memory.
-  mutating func send(_ flow: FlowID, _ count: Int, key: Int, from position: Int, now: Instant) -> Bool {
+  func send(_ flow: FlowID, _ count: Int, key: Int, from position: Int, now: Instant) -> Bool {
     guard let region = pool.reserve(count, in: &sendLane) else { return false }
     let slice = pool.commit(region, count: count, in: &sendLane)
     pool.withMutableSpan(slice) { Pattern.write(key, from: position, into: &$0) }
@@ -35,8 +35,15 @@ struct ApplicationHost: ~Copyable {
     return true
   }
 
+  /// The next packet for the device.
+  func nextPacket(now: Instant) -> FaultyLink.Packet? {
+    guard stack.nextTransmit(into: &transmit, pool: &pool, now: now) else { return nil }
+    defer { transmit.clear(pool: &pool) }
+    return FaultyLink.join(transmit, pool: pool)
+  }
+
   /// Slabs that are still held once everything is let go: must be none.
-  mutating func close() -> Int {
+  func close() -> Int {
     stack.removeAll(pool: &pool)
     transmit.clear(pool: &pool)
     pool.close(&sendLane)

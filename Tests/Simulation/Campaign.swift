@@ -44,7 +44,7 @@ package struct Campaign: Sendable {
 
   package static func run(_ seed: UInt64, trace: Trace = Trace()) -> Outcome {
     do {
-      var world = try World(WorldPlan(seed: seed), trace: trace)
+      let world = try World(WorldPlan(seed: seed), trace: trace)
       return world.run()
     } catch {
       var outcome = Outcome(seed: seed)

@@ -10,7 +10,7 @@ struct LinkHost: ~Copyable {
   var connection: SessionWire
   /// Packets that the device holds for the adapter.
   var inbox = RingQueue<FaultyLink.Packet>(minimumCapacity: 16)
-  var transmit = Transmit()
+  private var transmit = Transmit()
   private var packetLane = SlabLane()
   let site: SlotID
   /// How its session ended.
@@ -80,6 +80,13 @@ struct LinkHost: ~Copyable {
     while let report = core.nextReport() {
       network.trace.say(now, "link", "port \(report.port): \(report.event), \(report.bytesToDevice) up, \(report.bytesFromDevice) down")
     }
+  }
+
+  /// The next packet for the device.
+  mutating func nextPacket(now: Instant) -> FaultyLink.Packet? {
+    guard !isStopped, core.nextTransmit(into: &transmit, now: now) else { return nil }
+    defer { transmit.clear(pool: &core.pool) }
+    return FaultyLink.join(transmit, pool: core.pool)
   }
 
   /// As `AdapterLoop` ends.

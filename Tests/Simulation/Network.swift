@@ -31,6 +31,15 @@ struct Network {
     wires[wire].read(end, into: &bytes, &agenda, index: wire, now: now)
   }
 
+  mutating func take<Result>(_ wire: Int, _ end: Int, _ count: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+    wires[wire].take(end, count, &agenda, index: wire, now: now, body)
+  }
+
+  /// One end is gone without a word; the other notices by itself after a time.
+  mutating func die(_ wire: Int, _ end: Int, after time: Interval) {
+    wires[wire].die(end, after: time, &agenda, index: wire, now: now)
+  }
+
   mutating func finish(_ wire: Int, _ end: Int) {
     wires[wire].finish(end, &agenda, &random, index: wire, now: now)
   }

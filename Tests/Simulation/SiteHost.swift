@@ -3,7 +3,7 @@ import Primitives
 import Proxy
 
 /// SiteManager's end: a real session and its real streams to devices, driven in the order of `SiteLoop`.
-struct SiteHost: ~Copyable {
+final class SiteHost {
   struct Flow: ~Copyable {
     let id: StreamID
     /// Its connection to the device, once the dial has begun.
@@ -55,7 +55,7 @@ struct SiteHost: ~Copyable {
   // MARK: The loop
 
   /// - Returns: whether there is more to do.
-  mutating func turn(_ network: inout Network) -> Bool {
+  func turn(_ network: inout Network) -> Bool {
     guard end == nil else { return false }
     do throws(SessionEnd) {
       try handleTime(&network)
@@ -76,7 +76,7 @@ struct SiteHost: ~Copyable {
   private var canRead: Bool { connection.isWritable && !pool.isPressed }
 
   /// The loop ends: devices see a reset, since their sockets are closed as they are.
-  mutating func stop(_ end: SessionEnd, _ network: inout Network) {
+  func stop(_ end: SessionEnd, _ network: inout Network) {
     guard self.end == nil else { return }
     network.trace.say(network.now, "site", "session over: \(end)")
     self.end = end
@@ -86,7 +86,7 @@ struct SiteHost: ~Copyable {
     network.close(connection.wire, connection.end, reset: false)
   }
 
-  private mutating func handleTime(_ network: inout Network) throws(SessionEnd) {
+  private func handleTime(_ network: inout Network) throws(SessionEnd) {
     let now = network.now
     do throws(SessionError) { try peer.session.handleTimeout(now: now) } catch { throw .session(error) }
     if let endDeadline, now >= endDeadline { throw .local(endReason ?? "") }
@@ -107,7 +107,7 @@ struct SiteHost: ~Copyable {
     _ = peer.session.trim()
   }
 
-  private mutating func relieveMemory(_ network: inout Network) throws(SessionEnd) {
+  private func relieveMemory(_ network: inout Network) throws(SessionEnd) {
     relieved = false
     guard pool.isPressed else { return }
     if peer.session.resetSlowestReader(pool: &pool) {
@@ -124,7 +124,7 @@ struct SiteHost: ~Copyable {
     drop(slowest.key, reset: true, &network)
   }
 
-  private mutating func readPeer(_ network: inout Network) throws(SessionEnd) {
+  private func readPeer(_ network: inout Network) throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
     while connection.isReadable, budget > 0, !pool.isPressed {
       budget -= 1
@@ -135,7 +135,7 @@ struct SiteHost: ~Copyable {
     }
   }
 
-  private mutating func takeEvents(_ network: inout Network) throws(SessionEnd) {
+  private func takeEvents(_ network: inout Network) throws(SessionEnd) {
     while let event = peer.session.nextEvent() {
       switch event {
       case .data(let id, let slice):
@@ -173,7 +173,7 @@ struct SiteHost: ~Copyable {
 
   // MARK: Dials
 
-  private mutating func open(_ id: StreamID, now: Instant) {
+  private func open(_ id: StreamID, now: Instant) {
     guard let request = peer.session.request(of: id) else { return }
     do throws(Refusal) {
       let target = try policy.target(for: request, now: now)
@@ -188,7 +188,7 @@ struct SiteHost: ~Copyable {
   }
 
   /// A dial that was begun has come to an answer.
-  mutating func dialled(_ key: SlotID, _ refusal: Refusal?, _ network: inout Network) {
+  func dialled(_ key: SlotID, _ refusal: Refusal?, _ network: inout Network) {
     guard end == nil, flows.contains(key), !flows[key].isOpen else { return }
     if let refusal { return refuse(key, refusal, &network) }
     flows[key].isOpen = true
@@ -197,7 +197,7 @@ struct SiteHost: ~Copyable {
     scheduleRead(key)
   }
 
-  private mutating func refuse(_ key: SlotID, _ refusal: Refusal, _ network: inout Network) {
+  private func refuse(_ key: SlotID, _ refusal: Refusal, _ network: inout Network) {
     network.trace.say(network.now, "site", "stream \(flows[key].id) refused: \(refusal)")
     peer.session.refuse(flows[key].id, refusal, pool: &pool)
     drop(key, reset: false, &network)
@@ -205,7 +205,7 @@ struct SiteHost: ~Copyable {
 
   // MARK: Devices
 
-  mutating func deviceReady(_ key: SlotID, _ event: WireEvent, _ network: inout Network) {
+  func deviceReady(_ key: SlotID, _ event: WireEvent, _ network: inout Network) {
     guard end == nil, flows.contains(key), flows[key].isOpen, let wire = flows[key].wire else { return }
     var isFailed = false
     var isClosed = false
@@ -228,19 +228,19 @@ struct SiteHost: ~Copyable {
     scheduleWrite(key)
   }
 
-  private mutating func scheduleWrite(_ key: SlotID) {
+  private func scheduleWrite(_ key: SlotID) {
     guard !flows[key].isInWriteList, flows[key].stream.isWritable, flows[key].isOpen else { return }
     flows[key].isInWriteList = true
     writeList.append(key)
   }
 
-  private mutating func scheduleRead(_ key: SlotID) {
+  private func scheduleRead(_ key: SlotID) {
     guard !flows[key].isInReadList, flows[key].stream.wantsRead else { return }
     flows[key].isInReadList = true
     readList.append(key)
   }
 
-  private mutating func writeDevices(_ network: inout Network) {
+  private func writeDevices(_ network: inout Network) {
     while let key = writeList.popFirst() {
       guard flows.contains(key) else { continue }
       flows[key].isInWriteList = false
@@ -248,7 +248,7 @@ struct SiteHost: ~Copyable {
     }
   }
 
-  private mutating func write(_ key: SlotID, _ network: inout Network) {
+  private func write(_ key: SlotID, _ network: inout Network) {
     guard let wire = flows[key].wire else { return }
     while true {
       switch flows[key].stream.nextWrite {
@@ -267,7 +267,7 @@ struct SiteHost: ~Copyable {
     }
   }
 
-  private mutating func readDevices(_ network: inout Network) throws(SessionEnd) {
+  private func readDevices(_ network: inout Network) throws(SessionEnd) {
     var turns = readList.count
     while turns > 0, canRead, let key = readList.popFirst() {
       turns -= 1
@@ -279,7 +279,7 @@ struct SiteHost: ~Copyable {
     }
   }
 
-  private mutating func read(_ key: SlotID, _ network: inout Network) {
+  private func read(_ key: SlotID, _ network: inout Network) {
     let credit = peer.session.sendCredit(flows[key].id)
     guard let wire = flows[key].wire,
       let size = flows[key].stream.nextRead(credit: credit, limit: limits.readSize),
@@ -299,13 +299,13 @@ struct SiteHost: ~Copyable {
     }
   }
 
-  private mutating func fail(_ key: SlotID, _ error: WireError, _ network: inout Network) {
+  private func fail(_ key: SlotID, _ error: WireError, _ network: inout Network) {
     network.trace.say(network.now, "site", "stream \(flows[key].id): the device's connection failed: \(error)")
     peer.session.reset(flows[key].id, error == .timedOut ? .timedOut : .reset, pool: &pool)
     drop(key, reset: true, &network)
   }
 
-  private mutating func drop(_ key: SlotID, reset: Bool, _ network: inout Network) {
+  private func drop(_ key: SlotID, reset: Bool, _ network: inout Network) {
     guard var flow = flows.remove(key) else { return }
     if let wire = flow.wire { network.close(wire, 0, reset: reset) }
     flow.stream.pending.removeAll(pool: &pool)
@@ -314,7 +314,7 @@ struct SiteHost: ~Copyable {
   // MARK: Ends
 
   /// As `SiteLoop` ends a session in order.
-  mutating func leave(_ reason: String, _ network: inout Network) {
+  func leave(_ reason: String, _ network: inout Network) {
     guard end == nil, endReason == nil else { return }
     endReason = reason
     for key in flows.ids {

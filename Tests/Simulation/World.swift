@@ -10,7 +10,7 @@ import Stack
 /// Applications, LinkManager, GateManager, SiteManager and devices in virtual time. Everything follows from the plan.
 ///
 ///     application ─ stack ═ faulty link ═ AdapterCore ─ wire ─ RelayPump ─ wire ─ Session ─ DeviceStream ─ wire ─ device
-package struct World: ~Copyable {
+package final class World {
   /// An application's connection, and the dials that it has led to.
   struct Connection {
     let plan: ConnectionPlan
@@ -97,7 +97,7 @@ package struct World: ~Copyable {
     book()
   }
 
-  private mutating func book() {
+  private func book() {
     for (index, connection) in plan.connections.enumerated() {
       connections.append(
         Connection(
@@ -125,7 +125,7 @@ package struct World: ~Copyable {
   private static let timeLimit = Interval.seconds(4 * 3600)
 
   /// Runs until everything is over.
-  package mutating func run() -> Outcome {
+  package func run() -> Outcome {
     while problems.isEmpty {
       if isSettled { break }
       guard step() else {
@@ -147,7 +147,7 @@ package struct World: ~Copyable {
   }
 
   /// Moves on to the next thing that happens.
-  private mutating func step() -> Bool {
+  private func step() -> Bool {
     var next = Instant.earliest(network.agenda.nextDue, applications.stack.nextDeadline)
     if !link.isStopped { next = Instant.earliest(next, link.core.nextDeadline) }
     next = Instant.earliest(next, site.nextDeadline)
@@ -160,7 +160,7 @@ package struct World: ~Copyable {
     return true
   }
 
-  private mutating func handleTimeouts() {
+  private func handleTimeouts() {
     let now = network.now
     if let deadline = applications.stack.nextDeadline, now >= deadline {
       applications.stack.handleTimeout(pool: &applications.pool, now: now)
@@ -173,7 +173,7 @@ package struct World: ~Copyable {
     if let deadline = site.nextDeadline, now >= deadline { turn(.site) }
   }
 
-  private mutating func handle(_ event: Agenda.Event) {
+  private func handle(_ event: Agenda.Event) {
     switch event {
     case .start(let index): connect(index)
     case .packet(let index, let isToLink):
@@ -201,7 +201,7 @@ package struct World: ~Copyable {
     }
   }
 
-  private mutating func signal(_ wire: Int, _ event: WireEvent) {
+  private func signal(_ wire: Int, _ event: WireEvent) {
     guard network.arrived(wire, event) else { return }
     let end =
       switch event {
@@ -234,7 +234,7 @@ package struct World: ~Copyable {
   // MARK: Turns
 
   /// Lets a host's loop go round; if there is more to do, it goes on in a moment.
-  private mutating func turn(_ host: Host) {
+  private func turn(_ host: Host) {
     switch host {
     case .link:
       let isBusy = link.turn(&network)
@@ -259,38 +259,29 @@ package struct World: ~Copyable {
     }
   }
 
-  private mutating func bookTurn(_ host: Host) {
+  private func bookTurn(_ host: Host) {
     let moment = Interval.microseconds(Int64.random(in: 1...50, using: &network.random))
     network.agenda.book(.turn(host), at: network.now + moment)
   }
 
-  private mutating func flushLink() {
+  private func flushLink() {
     writeLinkPackets()
     link.flush(&network)
     writeLinkPackets()
   }
 
-  private mutating func writeLinkPackets() {
-    while !link.isStopped, link.core.nextTransmit(into: &link.transmit, now: network.now) {
-      let packet = FaultyLink.join(link.transmit, pool: link.core.pool)
-      link.transmit.clear(pool: &link.core.pool)
-      carry(packet, toLink: false)
-    }
+  private func writeLinkPackets() {
+    while let packet = link.nextPacket(now: network.now) { carry(packet, toLink: false) }
   }
 
-  mutating func flushApplications() {
+  func flushApplications() {
     guard applications.needsFlush else { return }
     applications.needsFlush = false
     takeApplicationEvents()
-    let now = network.now
-    while applications.stack.nextTransmit(into: &applications.transmit, pool: &applications.pool, now: now) {
-      let packet = FaultyLink.join(applications.transmit, pool: applications.pool)
-      applications.transmit.clear(pool: &applications.pool)
-      carry(packet, toLink: true)
-    }
+    while let packet = applications.nextPacket(now: network.now) { carry(packet, toLink: true) }
   }
 
-  private mutating func carry(_ packet: FaultyLink.Packet, toLink isToLink: Bool) {
+  private func carry(_ packet: FaultyLink.Packet, toLink isToLink: Bool) {
     var arrivals: [(FaultyLink.Packet, Instant)] = []
     let fate =
       isToLink
@@ -315,7 +306,7 @@ package struct World: ~Copyable {
 
   // MARK: Applications
 
-  private mutating func connect(_ index: Int) {
+  private func connect(_ index: Int) {
     let plan = connections[index].plan
     let address = plan.isV6 ? alias.v6?.address : alias.v4?.address
     guard let address else { return problems.append("no alias") }
@@ -333,7 +324,7 @@ package struct World: ~Copyable {
     }
   }
 
-  private mutating func takeApplicationEvents() {
+  private func takeApplicationEvents() {
     let now = network.now
     while let event = applications.stack.nextEvent() {
       switch event {
@@ -386,7 +377,7 @@ package struct World: ~Copyable {
   }
 
   /// Lets an application do what it has to do.
-  private mutating func act(_ index: Int) {
+  private func act(_ index: Int) {
     guard let flow = connections[index].flow else { return }
     let now = network.now
     while true {
@@ -432,7 +423,7 @@ package struct World: ~Copyable {
 
   // MARK: Devices
 
-  private mutating func beginDials() {
+  private func beginDials() {
     while let (flow, port) = site.dials.popFirst() {
       guard site.flows.contains(flow) else { continue }
       let index = Int(port) - Int(Self.firstPort)
@@ -453,7 +444,7 @@ package struct World: ~Copyable {
     }
   }
 
-  private mutating func dialled(_ dial: Int) {
+  private func dialled(_ dial: Int) {
     let flow = dials[dial].flow
     // Given up meanwhile: the device has never heard of it, or has forgotten it.
     guard site.end == nil, site.flows.contains(flow) else { return }
@@ -469,7 +460,7 @@ package struct World: ~Copyable {
     turn(.site)
   }
 
-  private mutating func deviceReady(_ dial: Int, _ event: WireEvent) {
+  private func deviceReady(_ dial: Int, _ event: WireEvent) {
     if case .failure(_, let error) = event, network.wires[dials[dial].wire].readable(1) == 0 {
       network.trace.say(network.now, "device \(dials[dial].connection)", "sees \(error)")
       dials[dial].device.fail(error == .timedOut ? .timedOut : .reset, now: network.now)
@@ -478,7 +469,7 @@ package struct World: ~Copyable {
   }
 
   /// Lets a device do what it has to do.
-  private mutating func actDevice(_ dial: Int) {
+  private func actDevice(_ dial: Int) {
     let wire = dials[dial].wire
     let now = network.now
     while true {
@@ -505,7 +496,7 @@ package struct World: ~Copyable {
         dials[dial].device.didSend(moved)
         if moved == 0 { dials[dial].device.fail(.reset, now: now) }
       case .read(let count):
-        network.wires[wire].take(1, count, &network.agenda, index: wire, now: now) { bytes in
+        network.take(wire, 1, count) { bytes in
           dials[dial].device.receive(bytes, isRead: true)
         }
       case .finish:
@@ -518,7 +509,7 @@ package struct World: ~Copyable {
         network.close(wire, 1, reset: true)
         dials[dial].device.didReset(now: now)
       case .vanish:
-        network.wires[wire].die(1, after: .seconds(60), &network.agenda, index: wire, now: now)
+        network.die(wire, 1, after: .seconds(60))
         dials[dial].device.didReset(now: now)
       case .sleep(let time):
         if dials[dial].device.isClean { network.close(wire, 1, reset: false) }
@@ -530,7 +521,7 @@ package struct World: ~Copyable {
 
   // MARK: Incidents and ends
 
-  private mutating func happen() {
+  private func happen() {
     guard let incident = plan.incident?.what else { return }
     network.trace.say(network.now, "world", "\(incident)")
     switch incident {
@@ -560,7 +551,7 @@ package struct World: ~Copyable {
   }
 
   /// Ends the session in order and lets go of everything.
-  private mutating func finish() {
+  private func finish() {
     if link.end == nil, site.end == nil, !link.isStopped {
       if link.core.sites[link.site].peer.session.streamCount > 0 { note("LinkManager's session has streams left") }
       link.core.leaveSite(named: "site", "done", now: network.now)
@@ -581,7 +572,7 @@ package struct World: ~Copyable {
     if held != (0, 0, 0) { note("slabs held at the end: \(held)") }
   }
 
-  private mutating func note(_ problem: String) {
+  private func note(_ problem: String) {
     problems.append(problem)
   }
 

@@ -109,10 +109,11 @@ extension Session {
     into output: inout SliceQueue, pool: inout SlabPool, now: Instant
   ) throws(RecordError) {
     guard !writer.isEmpty else { return }
-    if writer.needsRekey(now: now), writer.room >= 0 { _ = writer.addRekey(pool: &pool) }
+    // Nothing follows END, in its record or behind it.
+    if !endSent, writer.needsRekey(now: now), writer.room >= 0 { _ = writer.addRekey(pool: &pool) }
     try writer.seal(into: &output, pool: &pool, now: now)
     // Full records have no room for REKEY, and in bulk there are no others: then it has a record of its own.
-    guard writer.needsRekey(now: now), writer.addRekey(pool: &pool) else { return }
+    guard !endSent, writer.needsRekey(now: now), writer.addRekey(pool: &pool) else { return }
     try writer.seal(into: &output, pool: &pool, now: now)
   }
 
