@@ -32,7 +32,6 @@ struct Actor {
   private(set) var hasReset = false
   private(set) var sawFinish = false
   private(set) var failure: Failure?
-  private(set) var endedAt: Instant?
   private var nextSend = Instant.zero
   private var nextRead = Instant.zero
 
@@ -43,10 +42,10 @@ struct Actor {
   }
 
   var isOpen: Bool { openedAt != nil && !isOver }
-  /// Has sent its end and seen the other's, without an error.
-  var isClean: Bool { hasFinished && sawFinish && failure == nil && !hasReset }
+  /// Has sent its end and seen the other's: whatever comes then, it has no use for.
+  var isComplete: Bool { hasFinished && sawFinish }
   /// Nothing will change any more.
-  var isOver: Bool { failure != nil || hasReset || isClean }
+  var isOver: Bool { failure != nil || hasReset || isComplete }
 
   // MARK: What its socket tells
 
@@ -63,21 +62,15 @@ struct Actor {
     if !isRead { unread += bytes.count }
   }
 
-  mutating func receiveFinish(now: Instant) {
+  mutating func receiveFinish() {
     // Who has reset the connection isn't told any more.
-    guard !hasReset else { return }
+    guard !isOver else { return }
     sawFinish = true
-    noteEnd(now)
   }
 
-  mutating func fail(_ failure: Failure, now: Instant) {
-    guard self.failure == nil, !hasReset else { return }
+  mutating func fail(_ failure: Failure) {
+    guard !isOver else { return }
     self.failure = failure
-    noteEnd(now)
-  }
-
-  private mutating func noteEnd(_ now: Instant) {
-    if isOver, endedAt == nil { endedAt = now }
   }
 
   // MARK: What it does
@@ -141,20 +134,18 @@ struct Actor {
   mutating func didSend(_ count: Int) { sent += count }
   mutating func didRead(_ count: Int) { unread -= min(unread, count) }
 
-  mutating func didFinish(now: Instant) {
+  mutating func didFinish() {
     hasFinished = true
-    noteEnd(now)
   }
 
-  mutating func didClose(now: Instant) {
+  mutating func didClose() {
     hasClosed = true
-    didFinish(now: now)
+    didFinish()
   }
 
-  mutating func didReset(now: Instant) {
+  mutating func didReset() {
     guard !isOver else { return }
     hasReset = true
-    noteEnd(now)
   }
 }
 

@@ -16,6 +16,8 @@ struct LinkHost: ~Copyable {
   /// How its session ended.
   var end: SessionEnd?
   var isStopped = false
+  /// Ports of flows whose application answered no more: on a very bad line that happens to a live one, too.
+  private(set) var silentPorts: Set<UInt16> = []
   var isQueued = false
   private var relieved = false
 
@@ -78,7 +80,10 @@ struct LinkHost: ~Copyable {
       network.close(connection.wire, connection.end, reset: false)
     }
     while let report = core.nextReport() {
-      network.trace.say(now, "link", "port \(report.port): \(report.event), \(report.bytesToDevice) up, \(report.bytesFromDevice) down")
+      if case .ended(.timedOut(.application)) = report.event { silentPorts.insert(report.port) }
+      network.trace.say(
+        now, "link",
+        "port \(report.port): \(report.event), \(report.bytesToDevice) up, \(report.bytesFromDevice) down")
     }
   }
 

@@ -4,7 +4,7 @@ import Primitives
 package struct Outcome: Sendable {
   package let seed: UInt64
   package var connections = 0
-  /// Both directions complete at both ends.
+  /// Every byte of both directions has arrived, and both ends have seen that.
   package var complete = 0
   /// Ended by an error that both ends saw, or made.
   package var failed = 0
@@ -29,51 +29,64 @@ extension World {
     outcome.connections = connections.count
     outcome.problems = problems
     for (index, connection) in connections.enumerated() {
-      let application = connection.application
-      let devices = connection.dials.map { dials[$0].device }
-      let device = devices.last { $0.openedAt != nil }
-      func complain(_ what: String) {
-        let other = device.map { "\($0)" } ?? "never reached"
-        outcome.problems.append("connection \(index): \(what)\n    application: \(application)\n    device: \(other)")
-      }
-      outcome.bytes += application.received
-      for device in devices { outcome.bytes += device.received }
-      if let mismatch = application.mismatch { complain("the application read \(mismatch)") }
-      if let mismatch = device?.mismatch { complain("the device read \(mismatch)") }
-      for earlier in devices.dropLast() where earlier.isClean || earlier.received > 0 {
-        if earlier.openedAt != device?.openedAt { complain("an earlier dial came to \(earlier)") }
-      }
-      guard let device else {
-        if application.isClean || application.sawFinish { complain("an end that nobody sent") }
-        if !application.isOver { complain("the application sees no end") }
+      let devices = connection.dials.map { dials[$0].device }.filter { $0.openedAt != nil }
+      outcome.bytes += connection.application.received + devices.reduce(0) { $0 + $1.received }
+      // A SYN that comes late, or again, leads to another dial, whose connection nobody at the application's end has.
+      let device = devices.first { $0.isComplete } ?? devices.first { $0.received > 0 } ?? devices.first
+      var flaws: [String] = []
+      if let device {
+        judge(index, connection.application, device, &flaws, &outcome)
+        let strangers = devices.count { $0.sawFinish || $0.received > 0 }
+        if strangers > 1 { flaws.append("\(strangers) dials had something of it") }
+      } else {
         outcome.refused += 1
-        continue
+        if connection.application.sawFinish { flaws.append("an end that nobody sent") }
+        if !connection.application.isOver { flaws.append("the application sees no end") }
       }
-      if application.sawFinish, !device.hasFinished || application.received != device.sent {
-        complain("the application took a cut for the end")
-      }
-      if device.sawFinish, !application.hasFinished || device.received != application.sent {
-        complain("the device took a cut for the end")
-      }
-      if application.received > device.sent || device.received > application.sent { complain("bytes that nobody sent") }
-      guard application.isOver || application.hasClosed else { complain("the application sees no end"); continue }
-      guard device.isOver || device.hasClosed else { complain("the device sees no end"); continue }
-      switch (application.isClean, device.isClean) {
-      case (true, true): outcome.complete += 1
-      case (false, false): outcome.failed += 1
-      default: outcome.late += 1
-      }
-      if isOrderly(connection.plan), !(application.isClean && device.isClean) {
-        let isSlowLink = plan.link.loss > 0 && application.failure == .timedOut
-        if !isSlowLink { complain("an orderly connection failed") }
-      }
+      guard !flaws.isEmpty else { continue }
+      let other = device.map { "\($0)" } ?? "never reached"
+      outcome.problems.append(
+        "connection \(index): \(flaws.joined(separator: ", "))\n    application: \(connection.application)"
+          + "\n    device: \(other)")
     }
+  }
+
+  private func judge(
+    _ index: Int, _ application: Actor, _ device: Actor, _ flaws: inout [String], _ outcome: inout Outcome
+  ) {
+    if let mismatch = application.mismatch { flaws.append("the application read \(mismatch)") }
+    if let mismatch = device.mismatch { flaws.append("the device read \(mismatch)") }
+    if application.sawFinish, !device.hasFinished || application.received != device.sent {
+      flaws.append("the application took a cut for the end")
+    }
+    if device.sawFinish, !application.hasFinished || device.received != application.sent {
+      flaws.append("the device took a cut for the end")
+    }
+    if application.received > device.sent || device.received > application.sent {
+      flaws.append("bytes that nobody sent")
+    }
+    // Who has closed its socket asks for no more.
+    if !application.isOver, !application.hasClosed { flaws.append("the application sees no end") }
+    if !device.isOver, !device.hasClosed { flaws.append("the device sees no end") }
+    switch (application.isComplete, device.isComplete) {
+    case (true, true): outcome.complete += 1
+    case (false, false): outcome.failed += 1
+    default: outcome.late += 1
+    }
+    let hasFailed = !application.isComplete || !device.isComplete
+    if hasFailed, isOrderly(connections[index].plan), !isSilent(index) { flaws.append("there was no reason to fail") }
   }
 
   /// Whether nothing in the plan is a reason for an error.
   private func isOrderly(_ connection: ConnectionPlan) -> Bool {
     plan.incident == nil && plan.linkSlabs > 100 && plan.siteSlabs > 100 && connection.dial == .accept
       && connection.application.ending.isOrderly && connection.device.ending.isOrderly
+  }
+
+  /// Whether the line has lost so much that an end was given up.
+  private func isSilent(_ index: Int) -> Bool {
+    guard plan.link.loss > 0 || plan.link.corruption > 0 else { return false }
+    return connections[index].application.failure == .timedOut || link.silentPorts.contains(Self.port(of: index))
   }
 }
 

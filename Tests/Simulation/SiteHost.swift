@@ -254,7 +254,9 @@ final class SiteHost {
       switch flows[key].stream.nextWrite {
       case .send:
         switch network.send(&flows[key].stream.pending, wire, 0, pool: &pool) {
-        case .moved(let count): peer.session.consumed(flows[key].id, count, now: network.now)
+        case .moved(let count):
+          peer.session.consumed(flows[key].id, count, now: network.now)
+          if flows[key].stream.isDraining { flows[key].deadline = network.now + limits.drainTimeout }
         case .wouldBlock: flows[key].stream.writeWouldBlock()
         case .failed(let error): return fail(key, error, &network)
         }

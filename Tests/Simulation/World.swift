@@ -49,6 +49,9 @@ package final class World {
   private static let firstPort: UInt16 = 10_000
   private static let firstApplicationPort: UInt16 = 40_000
 
+  /// Where a connection goes, by which everybody knows it.
+  static func port(of connection: Int) -> UInt16 { firstPort + UInt16(connection) }
+
   package init(_ plan: WorldPlan, trace: Trace = Trace()) throws {
     var network = Network(seed: plan.seed, trace: trace)
     let latency = plan.tunnelLatency / 4
@@ -314,7 +317,7 @@ package final class World {
     do throws(StackError) {
       let flow = try applications.stack.connect(
         from: Endpoint(source, Self.firstApplicationPort + UInt16(index)),
-        to: Endpoint(address, Self.firstPort + UInt16(index)), now: network.now)
+        to: Endpoint(address, Self.port(of: index)), now: network.now)
       connections[index].flow = flow
       applications.connectionOf[flow] = index
       applications.stack.setReceiveCredit(flow, plan.application.buffer, now: network.now)
@@ -342,7 +345,7 @@ package final class World {
         if actor.hasClosed {
           // Nobody is there to read it.
           applications.stack.abort(flow, pool: &applications.pool, now: now)
-          connections[index].application.didReset(now: now)
+          connections[index].application.didReset()
         } else {
           applications.pool.withSpan(slice) { connections[index].application.receive($0, isRead: false) }
           let actor = connections[index].application
@@ -357,7 +360,7 @@ package final class World {
       case .finished(let flow):
         guard let index = applications.connectionOf[flow] else { continue }
         network.trace.say(now, "application \(index)", "sees the end")
-        connections[index].application.receiveFinish(now: now)
+        connections[index].application.receiveFinish()
         act(index)
       case .reset(let flow, let cause):
         guard let index = applications.connectionOf[flow] else { continue }
@@ -368,7 +371,7 @@ package final class World {
           case .refused: .refused
           case .timedOut: .timedOut
           }
-        connections[index].application.fail(failure, now: now)
+        connections[index].application.fail(failure)
       case .closed: break
       case .datagram(_, let slice), .echoRequested(_, let slice): applications.pool.release(slice)
       case .openRequested, .datagramFlowRequested, .datagramRejected, .datagramFlowExpired: break
@@ -400,13 +403,13 @@ package final class World {
           flow, actor.plan.buffer - connections[index].application.unread, now: now)
       case .finish:
         applications.stack.finish(flow, now: now)
-        connections[index].application.didFinish(now: now)
+        connections[index].application.didFinish()
       case .close where actor.unread == 0:
         applications.stack.finish(flow, now: now)
-        connections[index].application.didClose(now: now)
+        connections[index].application.didClose()
       case .close, .reset, .vanish:
         applications.stack.abort(flow, pool: &applications.pool, now: now)
-        connections[index].application.didReset(now: now)
+        connections[index].application.didReset()
       case .sleep(let time):
         if let time { network.agenda.book(.application(connection: index), at: max(time, now + .microseconds(1))) }
         return
@@ -463,7 +466,7 @@ package final class World {
   private func deviceReady(_ dial: Int, _ event: WireEvent) {
     if case .failure(_, let error) = event, network.wires[dials[dial].wire].readable(1) == 0 {
       network.trace.say(network.now, "device \(dials[dial].connection)", "sees \(error)")
-      dials[dial].device.fail(error == .timedOut ? .timedOut : .reset, now: network.now)
+      dials[dial].device.fail(error == .timedOut ? .timedOut : .reset)
     }
     actDevice(dial)
   }
@@ -479,8 +482,8 @@ package final class World {
         switch network.wires[wire].look(1) {
         case .ended where !actor.sawFinish:
           network.trace.say(now, "device \(dials[dial].connection)", "sees the end")
-          dials[dial].device.receiveFinish(now: now)
-        case .failed(let error): dials[dial].device.fail(error == .timedOut ? .timedOut : .reset, now: now)
+          dials[dial].device.receiveFinish()
+        case .failed(let error): dials[dial].device.fail(error == .timedOut ? .timedOut : .reset)
         default: break
         }
       }
@@ -494,25 +497,25 @@ package final class World {
         Pattern.write(actor.sendKey, from: actor.sent, into: &span)
         let moved = network.write(wire, 1, bytes.span) ?? 0
         dials[dial].device.didSend(moved)
-        if moved == 0 { dials[dial].device.fail(.reset, now: now) }
+        if moved == 0 { dials[dial].device.fail(.reset) }
       case .read(let count):
         network.take(wire, 1, count) { bytes in
           dials[dial].device.receive(bytes, isRead: true)
         }
       case .finish:
         network.finish(wire, 1)
-        dials[dial].device.didFinish(now: now)
+        dials[dial].device.didFinish()
       case .close:
         network.close(wire, 1, reset: false)
-        if readable > 0 { dials[dial].device.didReset(now: now) } else { dials[dial].device.didClose(now: now) }
+        if readable > 0 { dials[dial].device.didReset() } else { dials[dial].device.didClose() }
       case .reset:
         network.close(wire, 1, reset: true)
-        dials[dial].device.didReset(now: now)
+        dials[dial].device.didReset()
       case .vanish:
         network.die(wire, 1, after: .seconds(60))
-        dials[dial].device.didReset(now: now)
+        dials[dial].device.didReset()
       case .sleep(let time):
-        if dials[dial].device.isClean { network.close(wire, 1, reset: false) }
+        if dials[dial].device.isComplete { network.close(wire, 1, reset: false) }
         if let time { network.agenda.book(.device(dial: dial), at: max(time, now + .microseconds(1))) }
         return
       }
