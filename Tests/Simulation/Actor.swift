@@ -69,7 +69,7 @@ struct Actor {
   }
 
   mutating func fail(_ failure: Failure) {
-    guard !isOver else { return }
+    guard self.failure == nil, !hasReset else { return }
     self.failure = failure
   }
 

@@ -55,7 +55,8 @@ struct Agenda {
     var index = 0
     while true {
       var least = index
-      for child in [2 * index + 1, 2 * index + 2] where child < entries.count && entries[child].precedes(entries[least]) {
+      for child in [2 * index + 1, 2 * index + 2] where child < entries.count && entries[child].precedes(entries[least])
+      {
         least = child
       }
       guard least != index else { return first.event }

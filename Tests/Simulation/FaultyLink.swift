@@ -20,7 +20,9 @@ struct FaultyLink {
   }
 
   /// What becomes of a packet: when each copy of it arrives, and how.
-  mutating func carry(_ packet: Packet, _ network: inout Network, _ arrive: (inout Network, Packet, Instant) -> Void) -> String {
+  mutating func carry(_ packet: Packet, _ network: inout Network, _ arrive: (inout Network, Packet, Instant) -> Void)
+    -> String
+  {
     guard !network.random.chance(plan.loss) else {
       lost += 1
       return "lost"

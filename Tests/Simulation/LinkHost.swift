@@ -59,7 +59,8 @@ struct LinkHost: ~Copyable {
       core.receive(slice, offload: packet.offload, now: now)
       core.pool.release(slice)
     }
-    return relieved || (!core.pool.isPressed && (!inbox.isEmpty || (core.sites.contains(site) && connection.isReadable)))
+    return relieved
+      || (!core.pool.isPressed && (!inbox.isEmpty || (core.sites.contains(site) && connection.isReadable)))
   }
 
   /// Sends what the session has sealed, and tells what came to its end.

@@ -28,7 +28,9 @@ enum Pattern {
       let run = run(key, position + done, count - done)
       let source = table.span.extracting(run)
       unsafe bytes.withUnsafeMutableBytes { target in
-        unsafe source.withUnsafeBytes { unsafe (target.baseAddress! + done).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        unsafe source.withUnsafeBytes {
+          unsafe (target.baseAddress! + done).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+        }
       }
       done += run.count
     }

@@ -74,6 +74,18 @@ package enum Incident: Equatable {
   case siteDies
 }
 
+/// A mistake that a world makes on purpose, at the site: to show that it would be found.
+package enum Flaw: CaseIterable {
+  /// A byte on its way to a device is left out.
+  case losesByte
+  /// A device sees the end of a stream that was cut.
+  case endsWhatWasCut
+  /// Nobody is told that a device has reset its connection.
+  case keepsResetsBack
+  /// The end of what an application sends goes nowhere.
+  case swallowsEnds
+}
+
 /// Everything that a seed decides before a world begins.
 package struct WorldPlan {
   package var seed: UInt64
@@ -88,6 +100,14 @@ package struct WorldPlan {
   package var siteSlabs = 256
   package var connections: [ConnectionPlan] = []
   package var incident: (time: Interval, what: Incident)?
+  package var flaw: Flaw?
+
+  /// A world on a good line, where nothing happens but what its connections do.
+  package init(seed: UInt64, connections: [ConnectionPlan]) {
+    self.seed = seed
+    self.connections = connections
+    applicationStack.keepAlive = .seconds(30)
+  }
 }
 
 extension WorldPlan {

@@ -21,6 +21,7 @@ final class SiteHost {
   var pool: SlabPool
   let policy: SitePolicy
   let limits: SiteLimits
+  private let flaw: Flaw?
   var flows = SlotTable<Flow>()
   private var flowOfSlot: [SlotID] = []
   private var readList = RingQueue<SlotID>(minimumCapacity: 16)
@@ -37,12 +38,14 @@ final class SiteHost {
   var dials = RingQueue<(flow: SlotID, port: UInt16)>(minimumCapacity: 4)
 
   init(
-    _ session: consuming Session, connection: SessionWire, policy: SitePolicy, limits: SiteLimits, now: Instant
+    _ session: consuming Session, connection: SessionWire, policy: SitePolicy, limits: SiteLimits, flaw: Flaw?,
+    now: Instant
   ) {
     peer = BufferedSession(session)
     self.connection = connection
     self.policy = policy
     self.limits = limits
+    self.flaw = flaw
     pool = SlabPool(limit: limits.slabs)
     nextSweep = now + .seconds(1)
   }
@@ -253,6 +256,9 @@ final class SiteHost {
     while true {
       switch flows[key].stream.nextWrite {
       case .send:
+        if flaw == .losesByte, flows[key].stream.pending.byteCount > 1 {
+          flows[key].stream.pending.drop(1, pool: &pool)
+        }
         switch network.send(&flows[key].stream.pending, wire, 0, pool: &pool) {
         case .moved(let count):
           peer.session.consumed(flows[key].id, count, now: network.now)
@@ -261,7 +267,7 @@ final class SiteHost {
         case .failed(let error): return fail(key, error, &network)
         }
       case .finish:
-        network.finish(wire, 0)
+        if flaw != .swallowsEnds { network.finish(wire, 0) }
         flows[key].stream.finishWasForwarded()
       case .close: return drop(key, reset: false, &network)
       case .wait: return
@@ -303,13 +309,15 @@ final class SiteHost {
 
   private func fail(_ key: SlotID, _ error: WireError, _ network: inout Network) {
     network.trace.say(network.now, "site", "stream \(flows[key].id): the device's connection failed: \(error)")
-    peer.session.reset(flows[key].id, error == .timedOut ? .timedOut : .reset, pool: &pool)
+    if flaw != .keepsResetsBack {
+      peer.session.reset(flows[key].id, error == .timedOut ? .timedOut : .reset, pool: &pool)
+    }
     drop(key, reset: true, &network)
   }
 
   private func drop(_ key: SlotID, reset: Bool, _ network: inout Network) {
     guard var flow = flows.remove(key) else { return }
-    if let wire = flow.wire { network.close(wire, 0, reset: reset) }
+    if let wire = flow.wire { network.close(wire, 0, reset: reset && flaw != .endsWhatWasCut) }
     flow.stream.pending.removeAll(pool: &pool)
   }
 

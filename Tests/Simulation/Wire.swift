@@ -104,7 +104,9 @@ struct Wire {
   private mutating func corrupt(_ end: Int, _ count: Int) {
     let before = end == 0 ? accepted.0 : accepted.1
     if end == 0 { accepted.0 += count } else { accepted.1 += count }
-    guard let corruption, corruption.from == end, (before..<before + count).contains(corruption.position) else { return }
+    guard let corruption, corruption.from == end, (before..<before + count).contains(corruption.position) else {
+      return
+    }
     let place = self[from: end].queue.count - (before + count - corruption.position)
     self[from: end].queue.corrupt(at: place, with: corruption.mask)
   }

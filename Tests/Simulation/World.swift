@@ -86,7 +86,7 @@ package final class World {
       role: .site, secrets: RecordSecrets(send: down, receive: up), limits: plan.session, now: Self.start)
     let site = SiteHost(
       session, connection: SessionWire(second, end: 1), policy: SitePolicy(rules: [rule], granted: nil, expires: nil),
-      limits: limits, now: Self.start)
+      limits: limits, flaw: plan.flaw, now: Self.start)
 
     self.plan = plan
     self.alias = alias
@@ -539,7 +539,7 @@ package final class World {
       flushLink()
     case .linkStops:
       link.stop(&network)
-      // Its device is gone with it: nothing comes from there any more.
+    // Its device is gone with it: nothing comes from there any more.
     case .siteDies: site.stop(.local("killed"), &network)
     }
   }
