@@ -112,6 +112,13 @@ let package = Package(
       name: "AllocationCheck",
       dependencies: ["AllocationCounter", "Stack", "Proxy", "Framing", "Crypto", "Packet", "Primitives"],
       path: "Tests/AllocationCheck", swiftSettings: settings),
+    .target(
+      name: "Simulation",
+      dependencies: ["Adapter", "Control", "Crypto", "Framing", "Kernel", "Packet", "Primitives", "Proxy", "Stack"],
+      path: "Tests/Simulation", swiftSettings: settings),
+    .executableTarget(
+      name: "Simulator", dependencies: ["Simulation"], path: "Tests/Simulator", swiftSettings: settings),
+    tests("SimulationTests", ["Simulation", "Primitives"]),
     .executableTarget(
       name: "StackPeer", dependencies: ["Stack", "Tun", "Packet", "Kernel", "Primitives", "Crypto"],
       path: "Tests/StackPeer", swiftSettings: settings),

@@ -19,13 +19,14 @@ public struct RecordSecrets: Sendable {
 
 /// When a key has done enough.
 public struct RekeyPolicy: Sendable {
-  /// Records under one key; at most 2²³ (RFC 8446 section 5.5 bounds AES-GCM at 2²⁴·⁵ full records).
+  /// Records under one key; at most 2²³ (RFC 8446 section 5.5 bounds AES-GCM at 2²⁴·⁵ full records), and at least 2, since
+  /// the last of them may be there for REKEY alone.
   public var records: UInt64
   /// Time under one key.
   public var interval: Interval
 
   public init(records: UInt64 = 1 << 23, interval: Interval = .seconds(3600)) {
-    self.records = min(records, 1 << 23)
+    self.records = min(max(records, 2), 1 << 23)
     self.interval = interval
   }
 }

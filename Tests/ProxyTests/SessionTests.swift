@@ -165,6 +165,43 @@ import Testing
     #expect(pair.close() == 0)
   }
 
+  /// In bulk each record is full and has no room for REKEY behind its payload.
+  @Test(arguments: [2, 3, 5] as [UInt64]) func keysChangeBetweenFullRecords(records: UInt64) throws {
+    var limits = SessionLimits()
+    limits.rekey = RekeyPolicy(records: records)
+    var pair = try SessionPair(seed: 11, limits: limits)
+    let id = try openStream(&pair)
+    let bytes = (0..<FrameHeader.maximumPayload * 15).map { UInt8(truncatingIfNeeded: $0 / 7) }
+    try pair.link.send(id, pair.slice(bytes), pool: &pair.pool)
+    _ = try pair.exchange()
+    var got: [UInt8] = []
+    while let event = pair.site.nextEvent() {
+      guard case .data(id, let slice) = event else { continue }
+      got += pair.pool.array(slice)
+      pair.pool.release(slice)
+    }
+    #expect(got == bytes)
+    #expect(pair.close() == 0)
+  }
+
+  /// END is the last of all, also where the key is due for replacement just then.
+  @Test(arguments: 2..<12 as Range<UInt64>) func noKeyChangesBehindTheEnd(records: UInt64) throws {
+    var limits = SessionLimits()
+    limits.rekey = RekeyPolicy(records: records)
+    var pair = try SessionPair(seed: records, limits: limits)
+    let id = try openStream(&pair)
+    try pair.link.send(id, pair.slice([UInt8](repeating: 1, count: 100)), pool: &pair.pool)
+    pair.link.end("done")
+    pair.site.end("done")
+    for _ in 0..<5 { _ = try pair.exchange() }
+    let isFinished = (pair.link.isFinished, pair.site.isFinished)
+    #expect(isFinished == (true, true))
+    while let event = pair.site.nextEvent() {
+      if case .data(_, let slice) = event { pair.pool.release(slice) }
+    }
+    #expect(pair.close() == 0)
+  }
+
   @Test func everyChangedByteEndsTheSession() throws {
     for position in [0, 1, 3, 4, 5, 12, 20, 40] {
       var pair = try SessionPair(seed: 7)

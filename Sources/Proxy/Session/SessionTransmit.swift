@@ -108,7 +108,12 @@ extension Session {
   private mutating func seal(
     into output: inout SliceQueue, pool: inout SlabPool, now: Instant
   ) throws(RecordError) {
-    if !writer.isEmpty, writer.needsRekey(now: now), writer.room >= 0 { _ = writer.addRekey(pool: &pool) }
+    guard !writer.isEmpty else { return }
+    // Nothing follows END, in its record or behind it.
+    if !endSent, writer.needsRekey(now: now), writer.room >= 0 { _ = writer.addRekey(pool: &pool) }
+    try writer.seal(into: &output, pool: &pool, now: now)
+    // Full records have no room for REKEY, and in bulk there are no others: then it has a record of its own.
+    guard !endSent, writer.needsRekey(now: now), writer.addRekey(pool: &pool) else { return }
     try writer.seal(into: &output, pool: &pool, now: now)
   }
 

@@ -21,27 +21,12 @@ struct DeviceFlow: ~Copyable {
   var bytesToDevice: UInt64 = 0
   /// When the dial is given up, or an idle datagram flow.
   var deadline: Instant
-  /// Payload on its way to the device.
-  var pending = SliceQueue(minimumCapacity: 16)
-  /// The socket took everything so far.
-  var isWritable = true
-  /// The device has sent something that wasn't read.
-  var isReadable = false
-  /// The poller has told that the device's end is there to read.
-  var isPeerClosed = false
-  /// The stream's credit is used up: not read before there is more.
-  var waitsForCredit = false
+  /// What to do with the socket next.
+  var stream = DeviceStream()
   /// Waits in the list of flows to read.
   var isInReadList = false
   /// Waits in the list of flows to write.
   var isInWriteList = false
-  /// The device sent its FIN, which went on.
-  var deviceFinished = false
-  /// The peer sent FIN: the device gets it after `pending`.
-  var peerFinished = false
-  var finishForwarded = false
-  /// The stream is finished in both directions: closed when `pending` is out.
-  var isDraining = false
   /// For echo: the identifier that this flow uses on the device's network, and the peer's own.
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0
@@ -72,7 +57,7 @@ struct DeviceFlow: ~Copyable {
 
   /// One gathered send of what waits for the device.
   mutating func sendPending(_ gather: borrowing Gather, pool: inout SlabPool) throws(SystemError) -> Transfer {
-    try gather.send(&pending, to: socket, pool: &pool)
+    try gather.send(&stream.pending, to: socket, pool: &pool)
   }
 }
 

@@ -41,7 +41,7 @@ extension SiteLoop {
           flows[key].deadline = now + limits.datagramIdle
           peer.session.sendDatagram(flows[key].id, pool.commit(region, count: count, in: &readLane), pool: &pool)
         case .wouldBlock:
-          flows[key].isReadable = false
+          flows[key].stream.readWouldBlock()
           return
         case .ended:
           // An empty datagram: legal, and passed on as one (RFC 768 has no minimum).
@@ -97,7 +97,7 @@ extension SiteLoop {
         return
       }
       guard case .moved(let count) = transfer else {
-        flows[key].isReadable = false
+        flows[key].stream.readWouldBlock()
         return
       }
       let flow = (flows[key].target.address.family, flows[key].echoIdentifier, flows[key].peerIdentifier)

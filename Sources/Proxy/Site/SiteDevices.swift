@@ -103,13 +103,14 @@ extension SiteLoop {
       guard flows.contains(key), flows[key].phase == .open else { return }
     }
     // What isn't read for want of credit would tell of its reset only when its reader goes on, which may be never.
-    if readiness.contains(.failed), flows[key].waitsForCredit, let error = Socket.pendingError(flows[key].socket) {
+    if readiness.contains(.failed), flows[key].stream.waitsForCredit, let error = Socket.pendingError(flows[key].socket)
+    {
       fail(key, error)
       return
     }
-    if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .failed]) { flows[key].isReadable = true }
-    if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]) { flows[key].isPeerClosed = true }
-    if readiness.contains(.writable) { flows[key].isWritable = true }
+    flows[key].stream.became(
+      readable: readiness.contains(.readable), writable: readiness.contains(.writable),
+      closed: !readiness.isDisjoint(with: [.peerClosed, .hangUp, .failed]))
     scheduleRead(key)
     scheduleWrite(key)
   }
@@ -126,16 +127,14 @@ extension SiteLoop {
   }
 
   mutating func scheduleWrite(_ key: SlotID) {
-    guard flows.contains(key), !flows[key].isInWriteList, flows[key].isWritable, flows[key].phase == .open
+    guard flows.contains(key), !flows[key].isInWriteList, flows[key].stream.isWritable, flows[key].phase == .open
     else { return }
     flows[key].isInWriteList = true
     writeList.append(key)
   }
 
   mutating func scheduleRead(_ key: SlotID) {
-    guard flows.contains(key), !flows[key].isInReadList, flows[key].isReadable, !flows[key].deviceFinished,
-      !flows[key].waitsForCredit
-    else { return }
+    guard flows.contains(key), !flows[key].isInReadList, flows[key].stream.wantsRead else { return }
     flows[key].isInReadList = true
     readList.append(key)
   }
@@ -148,9 +147,7 @@ extension SiteLoop {
       return
     }
     if flows[key].ftp != nil { return queueCommands(slice, for: key) }
-    // What has to wait for a slow device must not hold a slab for a few bytes.
-    let kept = flows[key].isWritable ? slice : pool.compact(slice)
-    flows[key].pending.append(kept, pool: &pool)
+    flows[key].stream.queue(slice, pool: &pool)
     scheduleWrite(key)
   }
 
@@ -163,28 +160,34 @@ extension SiteLoop {
   }
 
   private mutating func write(_ key: SlotID) {
-    while !flows[key].pending.isEmpty {
-      do throws(SystemError) {
-        switch try flows[key].sendPending(gather, pool: &pool) {
-        case .moved(let count):
-          status.payloadWrites += 1
-          status.payloadWriteBytes += UInt64(count)
-          flows[key].bytesToDevice &+= UInt64(count)
-          peer.session.consumed(flows[key].id, count, now: now)
-        case .wouldBlock, .ended:
-          flows[key].isWritable = false
-          return
+    while true {
+      switch flows[key].stream.nextWrite {
+      case .send:
+        do throws(SystemError) {
+          try send(key)
+        } catch {
+          return fail(key, error)
         }
-      } catch {
-        fail(key, error)
-        return
+      case .finish:
+        flows[key].stream.finishWasForwarded()
+        Socket.finish(flows[key].socket)
+      case .close: return drop(key, reset: false, .finished)
+      case .wait: return
       }
     }
-    if flows[key].peerFinished, !flows[key].finishForwarded {
-      flows[key].finishForwarded = true
-      Socket.finish(flows[key].socket)
+  }
+
+  private mutating func send(_ key: SlotID) throws(SystemError) {
+    switch try flows[key].sendPending(gather, pool: &pool) {
+    case .moved(let count):
+      status.payloadWrites += 1
+      status.payloadWriteBytes += UInt64(count)
+      flows[key].bytesToDevice &+= UInt64(count)
+      peer.session.consumed(flows[key].id, count, now: now)
+      // A slow device that takes the last of a finished stream gets all of it.
+      if flows[key].stream.isDraining { flows[key].deadline = now + limits.drainTimeout }
+    case .wouldBlock, .ended: flows[key].stream.writeWouldBlock()
     }
-    if flows[key].isDraining { drop(key, reset: false, .finished) }
   }
 
   private mutating func fail(_ key: SlotID, _ error: SystemError) {
@@ -213,14 +216,11 @@ extension SiteLoop {
   }
 
   private mutating func readStream(_ key: SlotID) {
+    // Without credit it is out of the list until a WINDOW frame takes it up again.
     let credit = peer.session.sendCredit(flows[key].id)
-    guard credit > 0 else {
-      // Out of the list until a WINDOW frame takes it up again.
-      flows[key].waitsForCredit = true
-      return
-    }
-    let size = min(credit, limits.readSize)
-    guard let region = pool.reserve(size, in: &readLane) else { return }
+    guard let size = flows[key].stream.nextRead(credit: credit, limit: limits.readSize),
+      let region = pool.reserve(size, in: &readLane)
+    else { return }
     do throws(SystemError) {
       switch try flows[key].socket.read(into: region, pool: pool) {
       case .moved(let count):
@@ -230,12 +230,11 @@ extension SiteLoop {
         flows[key].bytesFromDevice &+= UInt64(count)
         let replies = flows[key].ftp == nil ? nil : pool.array(slice)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
-        // A short read has emptied the socket, unless the end was told already: no further edge would come for it.
-        if count < size, !flows[key].isPeerClosed { flows[key].isReadable = false }
+        flows[key].stream.read(count, of: size)
         if let replies { readReplies(replies, of: key) }
-      case .wouldBlock: flows[key].isReadable = false
+      case .wouldBlock: flows[key].stream.readWouldBlock()
       case .ended:
-        flows[key].deviceFinished = true
+        flows[key].stream.readEnded()
         peer.session.finish(flows[key].id)
       }
     } catch {

@@ -37,7 +37,7 @@ extension SiteLoop {
       peer.session.reset(flows[key].id, .limit, pool: &pool)
       return drop(key, reset: true, .limit(.site))
     }
-    flows[key].pending.append(pool.compact(slice), pool: &pool)
+    flows[key].stream.pending.append(pool.compact(slice), pool: &pool)
     scheduleWrite(key)
   }
 

@@ -11,7 +11,8 @@ public struct SiteLimits: Sendable {
   public var datagramBuffer: CInt = 1024 * 1024
   /// Idle time after which an echo flow is given up.
   public var echoIdle = Interval.seconds(30)
-  /// Time that a device has to take the last payload of a finished stream.
+  /// Time in which a device has to take more of the last payload of a finished stream. Not of all: a slow one has much
+  /// to take, and is no reason to cut what its peer was told is through.
   public var drainTimeout = Interval.seconds(60)
   /// Silence of a device, though it was asked, after which it is taken for gone. A switch that restarts or a ring that
   /// closes anew takes up to 50 s (IEEE 802.1D), which connections survive on site and so survive here.

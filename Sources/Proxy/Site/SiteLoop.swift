@@ -104,7 +104,7 @@ struct SiteLoop: ~Copyable {
     for key in flows.ids {
       report(.ended(.sessionEnded), key)
       guard var flow = flows.remove(key) else { continue }
-      flow.pending.removeAll(pool: &pool)
+      flow.stream.pending.removeAll(pool: &pool)
     }
     peer.close(pool: &pool)
     pool.close(&readLane)
@@ -214,8 +214,8 @@ struct SiteLoop: ~Copyable {
     }
     // What is left belongs to streams that are finished, whose devices don't take the last of it.
     var slowest: (key: SlotID, held: Int)?
-    for key in flows.ids where flows[key].pending.byteCount > slowest?.held ?? 0 {
-      slowest = (key, flows[key].pending.byteCount)
+    for key in flows.ids where flows[key].stream.pending.byteCount > slowest?.held ?? 0 {
+      slowest = (key, flows[key].stream.pending.byteCount)
     }
     guard let slowest else { return }
     relieved = true
@@ -235,12 +235,12 @@ struct SiteLoop: ~Copyable {
       case .writable(let id):
         let key = key(of: id)
         guard flows.contains(key) else { continue }
-        flows[key].waitsForCredit = false
+        flows[key].stream.creditGrew()
         scheduleRead(key)
       case .finished(let id):
         let key = key(of: id)
         guard flows.contains(key) else { continue }
-        flows[key].peerFinished = true
+        flows[key].stream.peerDidFinish()
         if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
       case .reset(let id, let code):
@@ -283,7 +283,7 @@ struct SiteLoop: ~Copyable {
     if !reset, flow.transport == .tcp { Socket.finishOnClose(flow.socket) }
     if flow.phase == .listening { listenerCount -= 1 }
     if flow.ftp != nil { endControl(key) }
-    flow.pending.removeAll(pool: &pool)
+    flow.stream.pending.removeAll(pool: &pool)
   }
 
   private mutating func sweep() {
@@ -296,10 +296,11 @@ struct SiteLoop: ~Copyable {
         refuse(key, Refusal(.timedOut))
       } else if flows[key].phase == .listening {
         refuse(key, Refusal(.timedOut, "the device didn't open its FTP data connection"))
-      } else if flows[key].transport != .tcp || flows[key].isDraining {
+      } else if flows[key].transport != .tcp || flows[key].stream.isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
-        drop(key, reset: flows[key].isDraining, flows[key].isDraining ? .timedOut(.device) : .idle)
+        let isDraining = flows[key].stream.isDraining
+        drop(key, reset: isDraining, isDraining ? .timedOut(.device) : .idle)
       }
     }
   }
@@ -307,7 +308,7 @@ struct SiteLoop: ~Copyable {
   /// Both directions of the stream are finished; what waits for the device still goes there, for a while.
   private mutating func drain(_ key: SlotID) {
     guard flows.contains(key) else { return }
-    flows[key].isDraining = true
+    flows[key].stream.drain()
     flows[key].deadline = now + limits.drainTimeout
     scheduleWrite(key)
   }

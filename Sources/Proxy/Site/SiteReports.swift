@@ -31,10 +31,10 @@ extension SiteLoop {
       var status = FlowStatus(
         ConnectionID(id, flows[key].id), agent: flows[key].agent, transport: flows[key].transport,
         destination: flows[key].target, age: now - flows[key].since,
-        stream: flows[key].isDraining ? nil : peer.session.status(of: flows[key].id), role: .site)
+        stream: flows[key].stream.isDraining ? nil : peer.session.status(of: flows[key].id), role: .site)
       status.bytesFromDevice = flows[key].bytesFromDevice
       status.bytesToDevice = flows[key].bytesToDevice
-      status.waiting = flows[key].pending.byteCount
+      status.waiting = flows[key].stream.pending.byteCount
       return status
     }
   }

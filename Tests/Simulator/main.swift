@@ -1,0 +1,72 @@
+// Simulated connections by seed: applications, LinkManager, GateManager, SiteManager and devices in virtual time.
+//
+//   Simulator --connections 10000 --seed 1 [--threads 2]    many worlds; prints one JSON object
+//   Simulator --seed 17 --trace                             one world, told event by event
+//
+// Exit status: 0 if every promise was kept, 1 if not; then each seed that shows it is printed, with the command that
+// replays it. 64 for a wrong command line.
+
+import Glibc
+import Simulation
+
+func fail(_ reason: String) -> Never {
+  print("Simulator: \(reason)", "usage: Simulator --seed N [--connections N] [--threads N] [--trace]", separator: "\n")
+  exit(64)
+}
+
+var seed: UInt64 = 1
+var connections: Int?
+var threads = 2
+var isTraced = false
+var words = Array(CommandLine.arguments.dropFirst())
+while !words.isEmpty {
+  let word = words.removeFirst()
+  func number() -> Int {
+    guard !words.isEmpty, let value = Int(words.removeFirst()), value >= 0 else { fail("\(word) needs a number") }
+    return value
+  }
+  switch word {
+  case "--seed": seed = UInt64(number())
+  case "--connections": connections = number()
+  case "--threads": threads = number()
+  case "--trace": isTraced = true
+  default: fail("\(word): unknown")
+  }
+}
+
+/// Time that this process has had a processor for, seconds.
+func processorTime() -> Double {
+  var time = timespec()
+  unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
+
+func report(_ outcome: Outcome) {
+  print("seed \(outcome.seed): FAILED")
+  for problem in outcome.problems.prefix(10) { print("  \(problem)") }
+  print("  replay: swift run -c release Simulator --seed \(outcome.seed) --trace")
+}
+
+guard let connections else {
+  let outcome = Campaign.run(seed, trace: isTraced ? Trace { print($0) } : Trace())
+  print(
+    "seed \(outcome.seed): \(outcome.connections) connections, \(outcome.complete) complete, \(outcome.failed) failed, "
+      + "\(outcome.refused) refused, \(outcome.late) late; \(outcome.bytes) bytes, \(outcome.steps) steps, "
+      + "\(outcome.time.seconds) s, digest \(String(outcome.digest, radix: 16))")
+  if !outcome.problems.isEmpty { report(outcome) }
+  exit(outcome.problems.isEmpty ? 0 : 1)
+}
+let start = processorTime()
+let summary = try Campaign(seed: seed, connections: connections, threads: threads).run()
+let spent = processorTime() - start
+for outcome in summary.failures.sorted(by: { $0.seed < $1.seed }).prefix(20) { report(outcome) }
+// Two cores do in half of the time what one does.
+let rate = Int(2 * Double(summary.connections) / spent)
+print(
+  """
+  {"worlds": \(summary.worlds), "connections": \(summary.connections), "complete": \(summary.complete), \
+  "failed": \(summary.failed), "refused": \(summary.refused), "late": \(summary.late), "bytes": \(summary.bytes), \
+  "steps": \(summary.steps), "virtualSeconds": \(Int(summary.time)), "broken": \(summary.failures.count), \
+  "processorSeconds": \(spent), "connectionsPerSecondOnTwoCores": \(rate)}
+  """)
+exit(summary.failures.isEmpty ? 0 : 1)
