@@ -18,7 +18,8 @@ final class GateFixture: Sendable {
   let pin: KeyHash
   let address: HostPort
 
-  init(grantHours: Int = 8) throws {
+  /// - Parameter configure: sets what is to differ from the defaults.
+  init(grantHours: Int = 8, _ configure: (inout FrontOptions) -> Void = { _ in }) throws {
     SignalDescriptor.ignoreBrokenPipes()
     var template = Array("/tmp/gate-XXXXXX".utf8CString)
     let made = unsafe template.withUnsafeMutableBufferPointer { unsafe $0.baseAddress.flatMap { unsafe mkdtemp($0) } }
@@ -26,10 +27,9 @@ final class GateFixture: Sendable {
     pin = try directory.create(name: "gm.test")
     var logger = Logger(label: "gate") { _ in SwiftLogNoOpLogHandler() }
     logger.logLevel = .critical
-    service = try GateService(
-      directory: directory,
-      options: FrontOptions(listen: Endpoint(IPAddress(127, 0, 0, 1), 0), grantHours: grantHours, relayThreads: 1),
-      logger: logger)
+    var options = FrontOptions(listen: Endpoint(IPAddress(127, 0, 0, 1), 0), grantHours: grantHours, relayThreads: 1)
+    configure(&options)
+    service = try GateService(directory: directory, options: options, logger: logger)
     address = HostPort(service.endpoint)
   }
 

@@ -88,7 +88,7 @@ struct ControlPeer: Sendable {
     case (.identified, .unknown(let type)):
       // A request of a later version wants an answer; anything else is passed over.
       guard let request else { return [] }
-      return [.send(Self.failure(.malformed, "this GateManager doesn't know `\(type.prefix(40))`", request))]
+      return [.send(Self.failure(.malformed, "this GateManager doesn't know `\(type.prefix(bytes: 40))`", request))]
     case (.identified, let message):
       return [.send(Self.failure(.notPermitted, "`\(message.type)` isn't for you to send", request))]
     }

@@ -5,10 +5,14 @@ import Glibc
 /// One JSON object a file, replaced as a whole: the command line and the service may both work on it at any time.
 struct RecordFolder<Entry: Record>: Sendable {
   let path: String
-  private let cache = RecordCache<Entry>()
+  private let limit: Int
+  private let cache: RecordCache<Entry>
 
-  init(directory: String) {
+  /// - Parameter limit: records at most: no more are made, and no more are read.
+  init(directory: String, limit: Int = GateLimits.records) {
     path = directory + "/" + Entry.folder
+    self.limit = limit
+    cache = RecordCache(limit: limit)
   }
 
   /// `nil` when there is none of this name.
@@ -57,14 +61,19 @@ struct RecordFolder<Entry: Record>: Sendable {
 
   /// In alphabetical order.
   func names() -> [String] {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let names = files.compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
-    return Array(names.filter(RecordName.isValid).sorted().prefix(GateLimits.records))
+    let names = files().compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
+    return Array(names.filter(RecordName.isValid).sorted().prefix(limit))
+  }
+
+  private func files() -> [String] {
+    (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
   }
 
   /// - Parameter replacing: if false, a name that is taken is an error.
   func save(_ entry: Entry, replacing: Bool) throws(StoreError) {
     guard RecordName.isValid(entry.name) else { throw .invalidName(entry.name) }
+    // By the command line only, which tells whoever wants it that there are too many.
+    if !replacing, files().count >= limit { throw .tooMany(Entry.word, limit) }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     guard let data = try? encoder.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }

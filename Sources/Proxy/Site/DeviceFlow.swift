@@ -42,6 +42,8 @@ struct DeviceFlow: ~Copyable {
   var finishForwarded = false
   /// The stream is finished in both directions: closed when `pending` is out.
   var isDraining = false
+  /// For datagrams: how many the kernel had no room for, as of the last look.
+  var kernelDrops: UInt32 = 0
   /// For echo: the identifier that this flow uses on the device's network, and the peer's own.
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0
