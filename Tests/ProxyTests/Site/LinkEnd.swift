@@ -119,9 +119,9 @@ struct LinkEnd: ~Copyable {
     throw Late()
   }
 
-  /// Whether a byte comes back from a device that echoes.
-  mutating func echoes(_ id: StreamID) throws -> Bool {
-    try send(id, [7])
+  /// Whether something comes back from a device that echoes.
+  mutating func echoes(_ id: StreamID, _ bytes: [UInt8] = [7]) throws -> Bool {
+    try send(id, bytes)
     _ = try next {
       switch $0 {
       case .data(id, _), .datagram(id, _): true
