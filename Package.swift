@@ -86,14 +86,14 @@ let package = Package(
     tests(
       "ServiceTests",
       [
-        "Service", "Proxy", "Framing", "Control", "Kernel", "Primitives",
+        "Service", "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"), .product(name: "CoreMetrics", package: "swift-metrics"),
       ]),
     tests(
       "HostTests",
       [
         "SiteManager", "LinkManager", "Service", "Adapter", "Proxy", "Framing", "Control", "Crypto", "Kernel",
-        "Primitives",
+        "Primitives", .product(name: "Logging", package: "swift-log"),
       ]),
     tests(
       "GateManagerTests",

@@ -92,8 +92,8 @@ extension AdapterLoop where Device: ~Copyable {
   private mutating func attach(
     _ established: consuming EstablishedSession, _ onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) -> AttachOutcome {
-    guard core.hasRoom else { return .failed(.tooManySites(configuration.sessions)) }
     let name = established.site
+    guard core.hasRoom(for: name) else { return .failed(.tooManySites(configuration.sessions)) }
     let session = established.id
     let agents = established.agents
     let secrets = established.secrets

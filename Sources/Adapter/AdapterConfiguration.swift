@@ -20,6 +20,8 @@ public struct AdapterConfiguration: Sendable {
   public var sessions = 64
   /// Pings under way at once; more are dropped.
   public var echoFlows = 256
+  /// Places in the flow table for `LocalStream`s, besides those for the stack's flows and pings.
+  public var localStreams = 4096
   /// Idle time after which a ping's flow is given up.
   public var echoIdle = Interval.seconds(20)
   /// Refusals that are remembered, for `status` and `explain`.

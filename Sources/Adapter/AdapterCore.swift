@@ -44,7 +44,8 @@ package struct AdapterCore: ~Copyable {
     stack = Stack(configuration: stackConfiguration, secret: secret)
     table = AgentTable(pool: configuration.aliases)
     bindings = SlotMap(
-      limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows + 4096)
+      limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows
+        + configuration.localStreams)
     refusals = RefusalLog(limit: configuration.rememberedRefusals)
     nextSweep = now + .seconds(1)
     bindingOfFlow.reserveCapacity(1024)

@@ -18,13 +18,18 @@ extension AdapterCore {
         pool.release(payload)
         return
       case .permitted(let alias, let offset):
-        guard bindingOfEcho.count < configuration.echoFlows,
-          let id = try? open(.echo(key), alias, .icmp, from: Endpoint(echo.source, 0), destination, offset, now: now)
-        else {
+        do throws(Framing.Refusal) {
+          guard bindingOfEcho.count < configuration.echoFlows else {
+            throw Framing.Refusal(.tooMany, "\(bindingOfEcho.count) pings are under way")
+          }
+          bindingOfEcho[key] = try open(
+            .echo(key), alias, .icmp, from: Endpoint(echo.source, 0), destination, offset, now: now)
+        } catch {
+          refusals.add(
+            .icmp, destination, label: "\(error.reason)", reason: "\(alias.name): \(error)", connection: nil, now: now)
           pool.release(payload)
           return
         }
-        bindingOfEcho[key] = id
       }
     }
     guard let id = bindingOfEcho[key] else {

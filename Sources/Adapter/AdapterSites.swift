@@ -16,7 +16,7 @@ extension AdapterCore {
     site name: String, session id: SessionID? = nil, agents: [AgentDescription], secrets: RecordSecrets,
     surplus: [UInt8], connection: SlotID, now: Instant
   ) throws(AdapterError) -> SlotID {
-    guard hasRoom else { throw .tooManySites(configuration.sessions) }
+    guard hasRoom(for: name) else { throw .tooManySites(configuration.sessions) }
     if let old = siteIDs[name] { endSite(old, .local("a new session replaces this one"), now: now) }
     var peer: BufferedSession
     do throws(SessionError) {
@@ -38,8 +38,8 @@ extension AdapterCore {
     return key
   }
 
-  /// Whether another site may be attached.
-  var hasRoom: Bool { sites.count < configuration.sessions }
+  /// Whether a site may be attached: one that is attached already has its place.
+  func hasRoom(for name: String) -> Bool { siteIDs[name] != nil || sites.count < configuration.sessions }
 
   /// Acts on what a site's session has to tell, after bytes were received for it.
   package mutating func takeEvents(of site: SlotID, now: Instant) {

@@ -28,15 +28,20 @@ public struct AliasPool: Hashable, Sendable {
 /// search begins follows from its name alone, so that scripts and bookmarks go on working.
 struct AliasAllocator {
   let pool: AliasPool
+  private let searchLimit: Int
   private var taken: [IPPrefix] = []
   /// Networks of the host, in which no alias may be.
   var avoided: [IPPrefix] = []
 
+  /// Aliases and networks in the way of one search, each of which is passed in one step.
+  static let defaultSearchLimit = 65_536
+
   /// Host bits of the largest IPv4 subnet that gets an alias of its own: 4,096 addresses.
   static let maximumV4HostBits = 12
 
-  init(pool: AliasPool) {
+  init(pool: AliasPool, searchLimit: Int = AliasAllocator.defaultSearchLimit) {
     self.pool = pool
+    self.searchLimit = searchLimit
   }
 
   /// Aliases for one device, or for a subnet with this many host bits; `nil` where the pool has no room.
@@ -59,22 +64,33 @@ struct AliasAllocator {
     let space = width == 128 && hostBits == 0 ? 16 : width - region.length - blockBits
     let blocks = UInt128(1) << UInt128(space)
     let start = UInt128(Self.hash(name)) % blocks
-    for step in 0..<min(blocks, 65_536) {
+    var step: UInt128 = 0
+    for _ in 0..<searchLimit where step < blocks {
       let block = (start + step) % blocks
+      step += 1
       guard let address = region.address(at: block << UInt128(blockBits)),
-        let prefix = IPPrefix(address, length: width - hostBits), isFree(prefix, in: pool)
+        let prefix = IPPrefix(address, length: width - hostBits), isUsable(prefix, in: pool)
       else { continue }
-      taken.append(prefix)
-      return prefix
+      guard let obstacle = obstacle(to: prefix) else {
+        taken.append(prefix)
+        return prefix
+      }
+      // Behind what is there, which may be much larger.
+      guard let offset = region.offset(of: obstacle.address) else { continue }
+      step += ((offset + obstacle.lastOffset) >> UInt128(blockBits)) - block
     }
     return nil
   }
 
-  private func isFree(_ prefix: IPPrefix, in pool: IPPrefix) -> Bool {
-    // The first 256 addresses hold the adapter's own, and the last IPv4 one is a broadcast address.
-    guard let offset = pool.offset(of: prefix.address), offset >= 256, offset + prefix.lastOffset < pool.lastOffset
-    else { return false }
-    return !taken.contains { $0.overlaps(prefix) } && !avoided.contains { $0.overlaps(prefix) }
+  /// An alias or a network of the host that is where this one would be.
+  private func obstacle(to prefix: IPPrefix) -> IPPrefix? {
+    taken.first { $0.overlaps(prefix) } ?? avoided.first { $0.overlaps(prefix) }
+  }
+
+  /// The first 256 addresses hold the adapter's own, and the last IPv4 one is a broadcast address.
+  private func isUsable(_ prefix: IPPrefix, in pool: IPPrefix) -> Bool {
+    guard let offset = pool.offset(of: prefix.address) else { return false }
+    return offset >= 256 && offset + prefix.lastOffset < pool.lastOffset
   }
 
   /// FNV-1a: stable over versions and machines, which `Hasher` isn't.

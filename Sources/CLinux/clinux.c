@@ -65,6 +65,15 @@ int clinux_tcp_unanswered(int fd, unsigned *questions, unsigned *milliseconds) {
   return 0;
 }
 
+int clinux_dropped(int fd, unsigned *count) {
+  // linux/sock_diag.h: SK_MEMINFO_DROPS is the last of these.
+  uint32_t information[9] = {0};
+  socklen_t length = sizeof information;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, information, &length) < 0) return -1;
+  *count = information[8];
+  return 0;
+}
+
 int clinux_socket(int family, int type, int protocol) {
   return socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 }

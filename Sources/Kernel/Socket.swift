@@ -123,6 +123,13 @@ public enum Socket {
     try setOption(socket, SOL_SOCKET, SO_RCVBUF, bytes / 2)
   }
 
+  /// Datagrams that found no room in the socket's receive buffer since it was made (SO_MEMINFO); 0 if the kernel
+  /// doesn't tell. Wraps around.
+  public static func droppedDatagrams(_ socket: borrowing OwnedDescriptor) -> UInt32 {
+    var count: CUnsignedInt = 0
+    return unsafe clinux_dropped(socket.rawValue, &count) == 0 ? count : 0
+  }
+
   /// Milliseconds that sent data may stay unacknowledged (TCP_USER_TIMEOUT).
   public static func setUserTimeout(_ socket: borrowing OwnedDescriptor, milliseconds: CInt) throws(SystemError) {
     try setOption(socket, CInt(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)

@@ -29,7 +29,7 @@ extension SiteService {
       reconnects: state.outages.count,
       outages: state.outages.latest.map(OutageReport.init),
       problem: isConnected ? nil : outage.map { $0.latestFailure ?? $0.cause }, siteKey: "\(identity.keyHash)",
-      agents: agents, sessions: sessions, arriving: state.arriving, sessionLimit: Self.sessionLimit,
+      agents: agents, sessions: sessions, arriving: state.arriving, sessionLimit: sessionLimit,
       refusals: state.refusals, totals: totals)
     if wantsFlows {
       var all: [OpenFlowReport] = []

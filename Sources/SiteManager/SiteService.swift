@@ -32,9 +32,9 @@ final class SiteService: Sendable {
   }
 
   /// Meetings under way at once: each has a thread.
-  private static let arrivalLimit = 32
+  let arrivalLimit: Int
   /// Sessions at once: each has a thread and its memory.
-  static let sessionLimit = 128
+  let sessionLimit: Int
 
   let name: String
   let identity: SiteIdentity
@@ -45,8 +45,11 @@ final class SiteService: Sendable {
   private let client = Mutex<ControlClient?>(nil)
 
   init(
-    name: String, identity: SiteIdentity, agents: [AgentConfiguration], durations: SiteDurations, log: Logger
+    name: String, identity: SiteIdentity, agents: [AgentConfiguration], durations: SiteDurations, log: Logger,
+    sessionLimit: Int = 128, arrivalLimit: Int = 32
   ) {
+    self.sessionLimit = sessionLimit
+    self.arrivalLimit = arrivalLimit
     self.name = name
     self.identity = identity
     self.durations = durations
@@ -156,14 +159,17 @@ final class SiteService: Sendable {
 
   private func arrive(_ dial: ControlMessage.Dial) {
     let isFull = state.withLock { state in
-      guard state.arriving < Self.arrivalLimit, state.meetings.count + state.arriving < Self.sessionLimit else {
+      guard state.arriving < arrivalLimit, state.meetings.count + state.arriving < sessionLimit else {
+        state.totals.sessionsRefused += 1
         return true
       }
       state.arriving += 1
       return false
     }
     guard !isFull else {
-      refuse(dial.id, "the site has \(Self.sessionLimit) sessions or \(Self.arrivalLimit) arrivals")
+      let reason = "the site has \(sessionLimit) sessions or \(arrivalLimit) arrivals"
+      log.warning("session refused", metadata: ["session": "\(dial.id)", "reason": "\(reason)"])
+      refuse(dial.id, reason)
       return
     }
     do throws(SystemError) {
@@ -172,7 +178,11 @@ final class SiteService: Sendable {
         self.state.withLock { $0.arriving -= 1 }
       }
     } catch {
-      state.withLock { $0.arriving -= 1 }
+      state.withLock { state in
+        state.arriving -= 1
+        state.totals.sessionsRefused += 1
+      }
+      log.warning("session refused", metadata: ["session": "\(dial.id)", "reason": "\(error)"])
       refuse(dial.id, "\(error)")
     }
   }

@@ -77,12 +77,16 @@ public struct Stack: ~Copyable {
         header, source: parsed.source, destination: parsed.destination,
         packet: packet.prefix(parsed.totalLength), payload: payload, offload: offload, pool: &pool, now: now)
     case .udp(let header):
+      let size = offload.segmentation == .udp ? max(0, offload.segmentSize) : 0
+      guard size == 0 || payload.count <= size * context.configuration.limits.datagramSegments else {
+        return context.counters.drop(.malformed)
+      }
       let tuple = FiveTuple(
         protocol: .udp, source: Endpoint(parsed.source, header.sourcePort),
         destination: Endpoint(parsed.destination, header.destinationPort))
       receiveDatagram(
         tuple, packet: packet.prefix(parsed.totalLength), payload: payload,
-        segmentSize: offload.segmentation == .udp ? max(0, offload.segmentSize) : 0, pool: &pool, now: now)
+        segmentSize: size, pool: &pool, now: now)
     case .icmp(let message):
       receiveMessage(
         message, source: parsed.source, destination: parsed.destination, rest: payload, pool: &pool, now: now)

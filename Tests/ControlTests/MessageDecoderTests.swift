@@ -99,6 +99,36 @@ import Testing
     #expect(throws: ControlError.tooLong(0xFFFF_FFFF)) { _ = try second.next() }
   }
 
+  /// What a site may announce, and one more of each.
+  @Test func agentsAreBounded() throws {
+    func decoded(_ agents: [AgentDescription]) throws(ControlError) -> ControlEnvelope? {
+      var decoder = MessageDecoder()
+      let bytes = try ControlEnvelope(.agents(agents)).encoded()
+      try decoder.receive(bytes.span)
+      return try decoder.next()
+    }
+    let agent = { (name: String, ports: Int, text: Int) in
+      AgentDescription(
+        name: name, target: .device(.v4), tcp: (0..<ports).map { PortRange(UInt16(2 * $0 + 1))! },
+        about: String(repeating: "x", count: text))
+    }
+    let most = (0..<ControlProtocol.agentLimit).map { agent("a\($0)", 8, 100) }
+    #expect(try decoded(most) == ControlEnvelope(.agents(most)))
+    #expect(throws: ControlError.self) { try decoded(most + [agent("more", 1, 1)]) }
+    let full = [agent("a", ControlProtocol.portRangeLimit, ControlProtocol.textLimit)]
+    #expect(try decoded(full) == ControlEnvelope(.agents(full)))
+    for wrong in [
+      agent("a", ControlProtocol.portRangeLimit + 1, 1), agent("a", 1, ControlProtocol.textLimit + 1),
+      agent(String(repeating: "a", count: ControlProtocol.nameLimit + 1), 1, 1),
+    ] {
+      let error = #expect(throws: ControlError.self) { try decoded([wrong]) }
+      guard case .malformed = error else {
+        Issue.record("\(String(describing: error))")
+        continue
+      }
+    }
+  }
+
   @Test func oversizeIsNotSent() throws {
     let huge = ControlMessage.failure(.init(.busy, String(repeating: "x", count: ControlProtocol.messageLimit)))
     #expect(throws: ControlError.self) { try ControlEnvelope(huge).encoded() }

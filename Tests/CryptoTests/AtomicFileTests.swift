@@ -48,6 +48,17 @@ import Testing
     #expect(folder.names == ["state.json"])
   }
 
+  @Test func readsNoMoreThanItsLimit() throws {
+    let folder = try Folder()
+    let file = folder.path + "/state.json"
+    try AtomicFile.write([UInt8](repeating: 1, count: 1000), to: file, permissions: 0o600, replacing: false)
+    #expect(try AtomicFile.read(file, limit: 1000).count == 1000)
+    let error = #expect(throws: CryptoError.self) { try AtomicFile.read(file, limit: 999) }
+    #expect(error?.kind == .system(EFBIG))
+    // Nor of what has no end.
+    #expect(throws: CryptoError.self) { try AtomicFile.read("/dev/zero", limit: 1000) }
+  }
+
   @Test func removesWhatAKilledWriterLeft() throws {
     let folder = try Folder()
     let kept = [

@@ -22,6 +22,18 @@ import Testing
     }
   }
 
+  @Test func namesAreBounded() throws {
+    let longest = String(repeating: "n", count: OpenRequest.maximumNameSize)
+    #expect(try OpenRequest(parsing: OpenRequest(agent: longest, transport: .tcp, port: 1).bytes.span).agent == longest)
+    // One that is longer never gets that far, and isn't taken from a peer.
+    let more = OpenRequest(agent: longest + "n", transport: .tcp, port: 1)
+    #expect(try OpenRequest(parsing: more.bytes.span).agent == longest)
+    let forged: [UInt8] = [6, 0, 1, 0, 129] + [UInt8](repeating: 0x6E, count: 129)
+    #expect(throws: FrameError.malformed(.open)) { try OpenRequest(parsing: forged.span) }
+    let text = [11] + [UInt8](repeating: 0x6E, count: Refusal.maximumTextSize + 1)
+    #expect(throws: FrameError.malformed(.refused)) { try Refusal(parsing: text.span) }
+  }
+
   @Test func refusalsSurviveAndLongTextsAreCut() throws {
     for reason in Refusal.Reason.allCases {
       let refusal = Refusal(reason, "because")

@@ -19,7 +19,8 @@ final class GateFixture: Sendable {
   let address: HostPort
   let log = LogRecorder()
 
-  init(grantHours: Int = 8) throws {
+  /// - Parameter configure: sets what is to differ from the defaults.
+  init(grantHours: Int = 8, _ configure: (inout FrontOptions) -> Void = { _ in }) throws {
     SignalDescriptor.ignoreBrokenPipes()
     var template = Array("/tmp/gate-XXXXXX".utf8CString)
     let made = unsafe template.withUnsafeMutableBufferPointer { unsafe $0.baseAddress.flatMap { unsafe mkdtemp($0) } }
@@ -28,10 +29,9 @@ final class GateFixture: Sendable {
     let log = log
     var logger = Logger(label: "gate") { _ in log.handler }
     logger.logLevel = .info
-    service = try GateService(
-      directory: directory,
-      options: FrontOptions(listen: Endpoint(IPAddress(127, 0, 0, 1), 0), grantHours: grantHours, relayThreads: 1),
-      logger: logger)
+    var options = FrontOptions(listen: Endpoint(IPAddress(127, 0, 0, 1), 0), grantHours: grantHours, relayThreads: 1)
+    configure(&options)
+    service = try GateService(directory: directory, options: options, logger: logger)
     address = HostPort(service.endpoint)
   }
 

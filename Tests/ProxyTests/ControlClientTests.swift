@@ -310,6 +310,22 @@ import Testing
     #expect(try waiting().isEmpty)
   }
 
+  @Test func aGateCanAskForAnHourAtMost() throws {
+    let gate = try ScriptedGate { _, stream, reader in
+      _ = try reader.receive(from: &stream, until: soon)
+      try stream.send(.failure(.init(.busy, "later", retryAfter: .max)), until: soon)
+    }
+    let client = try start(gate.gate)
+    guard case .disconnected(.refused(let failure), let wait) = try events.next() else {
+      Issue.record("not refused")
+      return
+    }
+    #expect(failure.code == .busy && wait == .seconds(3600))
+    // And whoever waits can be stopped, or hear that the network has changed.
+    client.stop()
+    gate.server.join()
+  }
+
   @Test func stopsWhileItConnects() throws {
     // Takes the connection and never says a word.
     let server = try LocalServer { socket in _ = try? readToEnd(socket) }

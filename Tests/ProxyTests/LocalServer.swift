@@ -10,8 +10,11 @@ final class LocalServer: Sendable {
   let endpoint: Endpoint
   private let thread: Thread
 
-  init(connections: Int = 1, _ serve: @escaping @Sendable (borrowing OwnedDescriptor) -> Void) throws {
-    let listener = try Socket.listen(on: Endpoint(IPAddress(127, 0, 0, 1), 0))
+  init(
+    connections: Int = 1, on address: IPAddress = IPAddress(127, 0, 0, 1),
+    _ serve: @escaping @Sendable (borrowing OwnedDescriptor) -> Void
+  ) throws {
+    let listener = try Socket.listen(on: Endpoint(address, 0))
     endpoint = Socket.localEndpoint(listener)!
     let fd = listener.release()
     thread = try Thread(name: "server") {
@@ -22,6 +25,18 @@ final class LocalServer: Sendable {
         guard let socket = try? Socket.accept(from: listener) else { continue }
         serve(socket)
         left -= 1
+      }
+    }
+  }
+
+  /// Sends back what arrives, on so many connections at once.
+  static func echo(connections: Int, on address: IPAddress = IPAddress(127, 0, 0, 1)) throws -> LocalServer {
+    try LocalServer(connections: connections, on: address) { socket in
+      let fd = try? socket.duplicate().release()
+      _ = try? Thread(name: "device") {
+        guard let fd else { return }
+        let socket = OwnedDescriptor(owning: fd)
+        while let bytes = try? readExactly(1, from: socket) { try? write(bytes, to: socket) }
       }
     }
   }

@@ -1,4 +1,5 @@
 import Control
+import Crypto
 import Glibc
 import Primitives
 import Testing
@@ -84,6 +85,49 @@ struct AgentsFileTests {
   ]) func refusesForms(text: String, reason: String) {
     let seen = problems(text)
     #expect(seen.count == 1 && seen.first?.contains(reason) == true, "\(seen)")
+  }
+
+  @Test func boundsAgentsPortsTextsAndTheFile() throws {
+    func file(_ agents: Int, ports: Int = 1, about: Int = 0) -> String {
+      let list = (0..<ports).map { "\(2 * $0 + 1)" }.joined(separator: ", ")
+      let text = about > 0 ? ", about: \(String(repeating: "x", count: about))" : ""
+      return "agents:\n"
+        + (0..<agents).map { "  - {name: a\($0), device: 10.0.0.1, tcp: [\(list)]\(text)}\n" }.joined()
+    }
+    #expect(problems(file(256)).isEmpty)
+    #expect(problems(file(257)).contains { $0.hasSuffix("has 257 agents; 256 is the most of one site") })
+    #expect(problems(file(1, ports: 64)).isEmpty)
+    #expect(problems(file(1, ports: 65)).contains { $0.contains("has 65 entries; 64 is the most") })
+    #expect(problems(file(1, about: 1024)).isEmpty)
+    #expect(problems(file(1, about: 1025)).contains { $0.contains("at most 1024 bytes") })
+    let path = "/tmp/agents-\(getpid()).yaml"
+    defer { unsafe unlink(path) }
+    for (size, isRead) in [(AgentsFile.sizeLimit, true), (AgentsFile.sizeLimit + 1, false)] {
+      let text = "agents: []\n#"
+      try AtomicFile.write(
+        Array((text + String(repeating: "x", count: size - text.utf8.count)).utf8), to: path, permissions: 0o600,
+        replacing: true)
+      if isRead {
+        #expect(try AgentsFile.load(path).isEmpty)
+      } else {
+        let error = #expect(throws: ConfigurationError.self) { try AgentsFile.load(path) }
+        #expect(error?.problems.first?.message.contains("can't be read") == true)
+      }
+    }
+  }
+
+  @Test func aStateFileIsBounded() throws {
+    let path = "/tmp/state-\(getpid())"
+    let state = StateDirectory(path)
+    try state.create()
+    defer {
+      state.remove("big.json")
+      unsafe rmdir(path)
+    }
+    try state.save(["text": String(repeating: "x", count: 1000)], as: "big.json")
+    #expect(try state.load([String: String].self, from: "big.json")?["text"]?.count == 1000)
+    try state.save(["text": String(repeating: "x", count: 1 << 20)], as: "big.json")
+    #expect(throws: CommandFailure.self) { try state.load([String: String].self, from: "big.json") }
   }
 
   @Test func namesTheFileThatIsMissing() {

@@ -28,6 +28,17 @@ struct LogHandlerTests {
     #expect(line.contains(#"hello\n2023"#) && line.contains(#"a\u{202e}b\u{1b}[2J"#))
   }
 
+  @Test func boundsWhatAPeerSays() {
+    let line = TextLogHandler.line(
+      event("m", ["reason": "\(String(repeating: "\u{301}", count: 100_000))"]), [:], unixNanoseconds: 0)
+    #expect(line.unicodeScalars.count < 4096 + 100)
+    let json = JSONLogHandler.line(
+      event("m", ["reason": "\(String(repeating: "x", count: 100_000))"]), [:], unixNanoseconds: 0)
+    #expect(json.utf8.count < 4096 + 200)
+    #expect("\(EscapedText(String(repeating: "x", count: 4096)))".count == 4096)
+    #expect("\(EscapedText(String(repeating: "x", count: 4097)))".last == "…")
+  }
+
   @Test func writesOneObjectALine() {
     let line = JSONLogHandler.line(
       event("a \"b\"\u{2028}", ["level": "mine", "é": "\n😀"]), [:], unixNanoseconds: -1_000_000)

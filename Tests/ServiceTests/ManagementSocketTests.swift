@@ -1,6 +1,7 @@
 import Glibc
 import Kernel
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Service
@@ -150,5 +151,57 @@ import Testing
       _ = try client.request(ManagementRequest("status"), as: Report.self)
     }
     serving.join()
+  }
+
+  @Test func anAnswerIsBounded() throws {
+    let directory = try directory()
+    defer { unsafe rmdir(directory) }
+    let socket = try ManagementSocket(directory: directory, program: "demo") { request in
+      .success(["text": String(repeating: "x", count: Int(request.command) ?? 0)])
+    }
+    defer { socket.stop() }
+    let client = ManagementClient(directory: directory, program: "demo")
+    let most = ManagementResponse.sizeLimit - 40
+    #expect(
+      try client.request(ManagementRequest("\(most)"), as: [String: String].self)["text"]?.count == most)
+    #expect(throws: ManagementError.refused(code: "tooLong", message: "the answer is too long")) {
+      _ = try client.request(ManagementRequest("\(most + 40)"), as: [String: String].self)
+    }
+    #expect(try client.request(ManagementRequest("5"), as: [String: String].self)["text"]?.count == 5)
+  }
+
+  /// Those who ask beyond the bound wait, and are served when others have gone; who says nothing has so long.
+  @Test func requestsAtOnceAndTheirTimeAreBounded() throws {
+    let directory = try directory()
+    defer { unsafe rmdir(directory) }
+    let running = Atomic(0)
+    let most = Atomic(0)
+    let socket = try ManagementSocket(directory: directory, program: "demo") { _ in
+      let now = running.add(1, ordering: .relaxed).newValue
+      most.max(now, ordering: .relaxed)
+      usleep(200_000)
+      running.subtract(1, ordering: .relaxed)
+      return .done
+    }
+    defer { socket.stop() }
+    let client = ManagementClient(directory: directory, program: "demo")
+    // Half of the places are taken by some who never ask.
+    let silent = try (0..<ManagementSocket.concurrencyLimit / 2).map { _ in
+      try UnixSocket.connect(to: socket.path, timeoutSeconds: 10).release()
+    }
+    let threads = try (0..<20).map { _ in
+      try Kernel.Thread(name: "client") { #expect(throws: Never.self) { try client.perform(ManagementRequest("x")) } }
+    }
+    for thread in threads { thread.join() }
+    let peak = most.load(ordering: .relaxed)
+    #expect(peak <= ManagementSocket.concurrencyLimit / 2)
+    for fd in silent {
+      let descriptor = OwnedDescriptor(owning: fd)
+      // Closed without a word.
+      #expect(throws: SystemError.self) { _ = try LineReader.read(from: descriptor, limit: 100) }
+    }
+    let start = Clock.now
+    try client.perform(ManagementRequest("x"))
+    #expect(Clock.now - start < .seconds(3), "all places are free")
   }
 }

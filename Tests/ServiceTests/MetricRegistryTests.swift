@@ -41,6 +41,18 @@ struct MetricRegistryTests {
     #expect(read["relayvpn_metrics_refused_series_total"] == 7)
   }
 
+  @Test func boundsALabel() throws {
+    let registry = MetricRegistry()
+    let limit = MetricRegistry.labelLimit
+    Counter(label: "a", dimensions: [("n", String(repeating: "x", count: 1000))], factory: registry).increment()
+    // One character without end.
+    let marks = "e" + String(repeating: "\u{301}", count: 1000)
+    Counter(label: "b", dimensions: [("n", marks)], factory: registry).increment()
+    let read = try Exposition(registry.text)
+    #expect(read["a_total{n=\"\(String(repeating: "x", count: limit))\"}"] == 1)
+    #expect(read.metrics["b_total"]?.samples.keys.allSatisfy { $0.utf8.count < limit + 20 } == true)
+  }
+
   @Test func refusesANameOfTwoKinds() throws {
     let registry = MetricRegistry()
     Gauge(label: "a_total", factory: registry).record(1)

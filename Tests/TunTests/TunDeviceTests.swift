@@ -169,6 +169,33 @@ struct TunDeviceTests {
     #expect(counters.droppedDown == 1)
   }
 
+  @Test func `a write of more than a device takes at once is a counted drop`() throws {
+    let (results, counters) = try NetworkSandbox.run {
+      var device = try TunDevice(opening: TunConfiguration())
+      try Self.configure(device)
+      var pool = SlabPool(limit: 4)
+      var lane = SlabLane()
+      guard let slice = pool.copy([1, 2].span, in: &lane) else { throw Unmet(what: "no memory") }
+      let packet = numbered(1)
+      var results: [PacketWrite] = []
+      // The header of a packet of that size, and so many pieces behind it.
+      for (header, slices) in [
+        (packet.bytes, 0), ([UInt8](repeating: 0x45, count: PacketLimits.headerSize + 1), 0),
+        (packet.bytes, PacketLimits.payloadSlices + 1), ([], 0), (packet.bytes, 0),
+      ] {
+        let payload = [Slice](repeating: slice, count: slices)
+        results.append(try device.write(.none, header: header.span, payload: payload.span, pool: &pool))
+      }
+      pool.release(slice)
+      pool.close(&lane)
+      try need(pool.slabsInUse == 0, "slabs are held")
+      return (results, device.counters)
+    }
+    #expect(
+      results == [.written, .dropped(.malformed), .dropped(.malformed), .dropped(.malformed), .written])
+    #expect(counters.droppedMalformed == 3 && counters.packetsWritten == 2)
+  }
+
   @Test func `a TAP device carries Ethernet frames`() throws {
     let frame = try NetworkSandbox.run {
       var bench = Bench(try TunDevice(opening: TunConfiguration(kind: .tap)))

@@ -28,6 +28,8 @@ int clinux_reset_on_close(int fd, int on);
 /// TCP_INFO: questions to the peer that are without an answer (retransmissions or window probes, whichever are more), and
 /// milliseconds since its last acknowledgement.
 int clinux_tcp_unanswered(int fd, unsigned *questions, unsigned *milliseconds);
+/// SO_MEMINFO: datagrams that arrived and found no room, since the socket was made.
+int clinux_dropped(int fd, unsigned *count);
 /// Non-blocking and closed on exec.
 int clinux_socket(int family, int type, int protocol);
 int clinux_bind(int fd, const void *address, unsigned length);

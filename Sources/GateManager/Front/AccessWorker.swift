@@ -116,7 +116,7 @@ struct AccessOffice: Sendable {
       }
       guard try hash.verify(body.password) else { return Self.badCredentials }
       guard let request = try? CertificateRequest(pem: body.csr) else { return Self.badRequest }
-      let pc = String(EscapedText(body.pc, limit: 64).description.prefix(64))
+      let pc = EscapedText(body.pc, limit: 64).description.prefix(bytes: 64)
       guard isFree(request.publicKey.keyHash, for: .user(record.name, pc: pc)) else { return Self.badRequest }
       let certificate = try issue(record.name, "LinkManager", request.publicKey)
       record.pcs.removeAll { $0.key == request.publicKey.keyHash }

@@ -46,7 +46,7 @@ final class Connection {
   var session: SessionID?
 
   init(
-    _ socket: consuming OwnedDescriptor, peer: Endpoint?, context: TLSContext, now: Instant
+    _ socket: consuming OwnedDescriptor, peer: Endpoint?, context: TLSContext, handshakeTime: Interval, now: Instant
   ) throws(CryptoError) {
     accepted = now
     self.peer = peer
@@ -55,7 +55,7 @@ final class Connection {
     rawSocket = socket.rawValue
     tls = try TLSConnection(context, descriptor: socket.rawValue)
     self.socket = consume socket
-    kind = .handshaking(deadline: now + GateLimits.handshakeTime)
+    kind = .handshaking(deadline: now + handshakeTime)
   }
 
   var hasOutput: Bool { !output.isEmpty }

@@ -21,6 +21,8 @@ struct FrontOptions: Sendable {
   var grantHours = 8
   /// Each session stays on one of them.
   var relayThreads = 1
+  var connections = GateLimits.connections
+  var handshakeTime = GateLimits.handshakeTime
 }
 
 /// The one thread that owns the open port and all TLS connections behind it. Nothing on it blocks.
@@ -44,7 +46,7 @@ final class Front {
   let poller: Poller
   let listener: OwnedDescriptor
 
-  var connections = SlotMap<Connection>(limit: GateLimits.connections)
+  var connections: SlotMap<Connection>
   /// Connections that are nobody yet, by where they come from. Counted anew each tick.
   var strangers = StrangerCount()
   var membership: Membership
@@ -80,6 +82,7 @@ final class Front {
     mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, durations: GateDurations?, logger: Logger
   ) throws {
     self.options = options
+    connections = SlotMap(limit: options.connections)
     self.keys = keys
     self.membership = membership
     self.mailbox = mailbox
@@ -160,7 +163,8 @@ final class Front {
       try Socket.setKeepalive(socket, idle: 20, interval: 5, probes: 4)
       try Socket.setUserTimeout(socket, milliseconds: 30_000)
       Socket.limitRetransmission(socket, to: Socket.briskRetransmission)
-      let connection = try Connection(socket, peer: peer, context: context, now: now)
+      let connection = try Connection(
+        socket, peer: peer, context: context, handshakeTime: options.handshakeTime, now: now)
       guard let id = connections.insert(connection) else { return }
       try poller.add(connection.rawSocket, token: id.token, for: .readable)
     } catch {

@@ -18,7 +18,7 @@ extension Front {
           .enroll(body, connection: id, request: request)
         }
       case .login(let body, let request):
-        let name = String(body.user.prefix(64))
+        let name = body.user.prefix(bytes: 64)
         ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
           .login(body, connection: id, request: request)
         }

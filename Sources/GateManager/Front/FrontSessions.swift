@@ -34,7 +34,7 @@ extension Front {
       let session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
         siteKey: siteKey, agents: agents.map(\.name),
-        reason: body.reason.map { String($0.prefix(GateLimits.reasonBytes)) }, created: created,
+        reason: body.reason?.prefix(bytes: GateLimits.reasonBytes), created: created,
         notAfter: created + hours * 3600, began: now, expires: now + .seconds(hours * 3600),
         deadline: now + GateLimits.meetingTime)
       // The agents by name, so that one that the site adds later isn't granted unseen.
@@ -186,7 +186,7 @@ extension Front {
     case .user: guard session.clientKey == connection.keyHash else { return }
     case .site(let name): guard session.site == name else { return }
     }
-    let reason = String(ending.reason.escaped.prefix(GateLimits.reasonBytes))
+    let reason = ending.reason.escaped.prefix(bytes: GateLimits.reasonBytes)
     guard forget(ending.id, reason) != nil else { return }
     totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))

@@ -101,7 +101,7 @@ struct ControlPeer: Sendable {
       // A request of a later version wants an answer; anything else is passed over.
       guard let request else { return [] }
       let text =
-        "this GateManager doesn't know `\(type.prefix(40).escaped)`: it is older than what asked, and too old for it"
+        "this GateManager doesn't know `\(type.prefix(bytes: 40))`: it is older than what asked, and too old for it"
       return [.note(.malformed, text), .send(Self.failure(.malformed, text, request))]
     case (.identified, let message):
       return [

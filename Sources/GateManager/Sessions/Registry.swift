@@ -65,7 +65,7 @@ struct Registry {
     }
     guard let wanted else { return .agents(announced) }
     for agent in wanted where !announced.contains(where: { $0.name == agent }) {
-      return .refused(.unknownAgent, .notPermitted, "the site has no agent `\(agent.prefix(64))`")
+      return .refused(.unknownAgent, .notPermitted, "the site has no agent `\(agent.prefix(bytes: 64))`")
     }
     return .agents(announced.filter { wanted.contains($0.name) })
   }

@@ -6,6 +6,14 @@ import Synchronization
 /// and thousands of files take longer to read than a password to check.
 final class RecordCache<Entry: Record>: Sendable {
   private let entries = Mutex<[String: (stamp: FileStamp, entry: Entry)]>([:])
+  private let limit: Int
+
+  /// - Parameter limit: records that are kept; before one more, all are forgotten.
+  init(limit: Int) {
+    self.limit = limit
+  }
+
+  var count: Int { entries.withLock { $0.count } }
 
   func entry(_ name: String, _ stamp: FileStamp) -> Entry? {
     entries.withLock { $0[name].flatMap { $0.stamp == stamp ? $0.entry : nil } }
@@ -15,7 +23,7 @@ final class RecordCache<Entry: Record>: Sendable {
   func keep(_ entry: Entry, _ name: String, _ stamp: FileStamp) {
     guard stamp.isSettled else { return forget(name) }
     entries.withLock { entries in
-      if entries.count >= GateLimits.records { entries.removeAll() }
+      if entries.count >= limit { entries.removeAll() }
       entries[name] = (stamp, entry)
     }
   }

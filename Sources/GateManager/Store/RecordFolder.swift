@@ -5,10 +5,14 @@ import Service
 /// One JSON object a file, replaced as a whole: the command line and the service may both work on it at any time.
 struct RecordFolder<Entry: Record>: Sendable {
   let path: String
-  private let cache = RecordCache<Entry>()
+  private let limit: Int
+  private let cache: RecordCache<Entry>
 
-  init(directory: String) {
+  /// - Parameter limit: records at most: no more are made, and no more are read.
+  init(directory: String, limit: Int = GateLimits.records) {
     path = directory + "/" + Entry.folder
+    self.limit = limit
+    cache = RecordCache(limit: limit)
   }
 
   /// `nil` when there is none of this name.
@@ -69,6 +73,11 @@ struct RecordFolder<Entry: Record>: Sendable {
 
   /// In alphabetical order.
   func names() throws(StoreError) -> [String] {
+    let names = try files().compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
+    return Array(names.filter(RecordName.isValid).sorted().prefix(limit))
+  }
+
+  private func files() throws(StoreError) -> [String] {
     guard let directory = unsafe opendir(path) else {
       let code = errno
       throw .failed(CryptoError("list", .system(code), reason: unsafe "\(path): \(String(cString: strerror(code)))"))
@@ -76,19 +85,19 @@ struct RecordFolder<Entry: Record>: Sendable {
     defer { unsafe closedir(directory) }
     var names: [String] = []
     while let entry = unsafe readdir(directory) {
-      let file = unsafe withUnsafePointer(to: entry.pointee.d_name) {
-        unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
-      }
-      if file.hasSuffix(".json"), RecordName.isValid(String(file.dropLast(5))) {
-        names.append(String(file.dropLast(5)))
-      }
+      names.append(
+        unsafe withUnsafePointer(to: entry.pointee.d_name) {
+          unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+        })
     }
-    return Array(names.sorted().prefix(GateLimits.records))
+    return names
   }
 
   /// - Parameter replacing: if false, a name that is taken is an error.
   func save(_ entry: Entry, replacing: Bool) throws(StoreError) {
     guard RecordName.isValid(entry.name) else { throw .invalidName(entry.name) }
+    // By the command line only, which tells whoever wants it that there are too many.
+    if !replacing, try names().count >= limit { throw .tooMany(Entry.word, limit) }
     guard let bytes = StateFile.encode(entry) else { throw .malformed(path: file(entry.name), reason: "unwritable") }
     do throws(CryptoError) {
       try AtomicFile.write(bytes, to: file(entry.name), permissions: 0o600, replacing: replacing)

@@ -9,6 +9,8 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
   case invalidName(String)
   case exists(String, String)
   case unknown(String, String)
+  /// A kind of record, and how many of it there may be.
+  case tooMany(String, Int)
   case malformed(path: String, reason: String)
   /// A file that holds something else than it should; and what its owner can do about it.
   case unreadable(path: String, StateFileError, mending: String)
@@ -24,6 +26,8 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
     case .invalidName(let name): "`\(name.escaped)` is no name: \(RecordName.rule)"
     case .exists(let word, let name): "there is a \(word) `\(name)` already"
     case .unknown(let word, let name): "there is no \(word) `\(name.escaped)`"
+    case .tooMany(let word, let limit):
+      "there are \(limit) records of the kind `\(word)`, which is the most: remove some"
     case .malformed(let path, let reason): "\(path): \(reason.escaped)"
     case .unreadable(let path, let error, let mending):
       "\(path)\(error): "
@@ -36,7 +40,7 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
     switch self {
     case .notInitialized, .malformed, .unreadable: .configuration
     case .alreadyInitialized: .cannotCreate
-    case .invalidName, .exists, .unknown: .data
+    case .invalidName, .exists, .unknown, .tooMany: .data
     case .failed(let error):
       switch error.kind {
       case .system(EACCES), .system(EPERM): .notPermitted

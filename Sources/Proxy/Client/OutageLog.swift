@@ -1,3 +1,4 @@
+import Control
 import Primitives
 
 /// The latest losses of a connection that is meant to stay up: when, why, and for how long.
@@ -16,7 +17,7 @@ public struct OutageLog: Sendable {
 
   /// Outages that are remembered.
   public static let limit = 8
-  /// Characters of a cause that are kept: peers can write in it.
+  /// Bytes of a cause that are kept: peers can write in it.
   static let causeLimit = 200
 
   /// Oldest first.
@@ -32,7 +33,7 @@ public struct OutageLog: Sendable {
 
   /// The connection was lost, or couldn't be made anew.
   public mutating func lost(_ cause: String, now: Instant, unixSeconds: Int64) {
-    let cause = String(cause.prefix(Self.causeLimit))
+    let cause = cause.prefix(bytes: Self.causeLimit)
     if start != nil, let last = latest.indices.last {
       latest[last].latestFailure = cause
       latest[last].failures += 1

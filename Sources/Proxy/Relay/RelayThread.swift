@@ -61,8 +61,6 @@ private final class Relay {
 /// Edge-triggered: each socket is registered once, for everything. A pump remembers what is ready until a call
 /// says EAGAIN, so that bulk traffic costs no epoll_ctl and few wakeups.
 struct RelayLoop: ~Copyable {
-  /// Relays of one thread at most; descriptors run out sooner.
-  static let limit = 1 << 16
   /// Splices in a row for one direction of a relay before the other, and the next relay, have their turn: with full
   /// pipes 2 MiB.
   static let budget = 4
@@ -72,7 +70,7 @@ struct RelayLoop: ~Copyable {
   private let mailbox: Mailbox<RelayCommand>
   private let totals: RelayThreadTotals
   private let completion: @Sendable (SessionID, RelayEnd) -> Void
-  private var relays = SlotMap<Relay>(limit: RelayLoop.limit)
+  private var relays: SlotMap<Relay>
   private var slots: [SessionID: SlotID] = [:]
   private var pipes: PipePool
   /// Relays that have work to do now.
@@ -84,7 +82,7 @@ struct RelayLoop: ~Copyable {
   private static let reliefInterval = Interval.milliseconds(50)
 
   init(
-    mailbox: Mailbox<RelayCommand>, totals: RelayThreadTotals, pipeSize: Int,
+    mailbox: Mailbox<RelayCommand>, totals: RelayThreadTotals, pipeSize: Int, limit: Int,
     completion: @escaping @Sendable (SessionID, RelayEnd) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
@@ -94,6 +92,7 @@ struct RelayLoop: ~Copyable {
     self.totals = totals
     self.completion = completion
     pipes = PipePool(size: pipeSize)
+    relays = SlotMap(limit: limit)
   }
 
   /// Runs until told to stop.

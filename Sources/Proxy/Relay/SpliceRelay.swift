@@ -17,12 +17,16 @@ public final class SpliceRelay: Sendable {
     var started: UInt64 = 0
   }
 
+  /// Relays of one thread at most; descriptors run out sooner.
+  public static let relayLimit = 1 << 16
+
   /// - Parameters:
   ///   - threads: at least 1.
   ///   - pipeSize: bytes asked for per pipe; the kernel may give less.
+  ///   - limit: relays of a thread at most; more fail with EBUSY.
   ///   - completion: called once for each relay, on a relay thread: it must not block.
   public init(
-    threads count: Int = 1, pipeSize: Int = 1 << 20,
+    threads count: Int = 1, pipeSize: Int = 1 << 20, limit: Int = SpliceRelay.relayLimit,
     completion: @escaping @Sendable (SessionID, RelayEnd) -> Void
   ) throws(SystemError) {
     var mailboxes: [Mailbox<RelayCommand>] = []
@@ -32,7 +36,7 @@ public final class SpliceRelay: Sendable {
       let mailbox = try Mailbox<RelayCommand>()
       let figures = RelayThreadTotals()
       let box = LoopBox(
-        try RelayLoop(mailbox: mailbox, totals: figures, pipeSize: pipeSize, completion: completion))
+        try RelayLoop(mailbox: mailbox, totals: figures, pipeSize: pipeSize, limit: limit, completion: completion))
       threads.append(try Kernel.Thread(name: "relay-\(index)") { box.loop.run() })
       mailboxes.append(mailbox)
       totals.append(figures)

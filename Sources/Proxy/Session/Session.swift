@@ -23,6 +23,9 @@ public struct Session: ~Copyable {
   var liveness: Liveness
   var windowTotal = 0
   var openCount = 0
+  /// Datagrams that have come in part, and where they are put together.
+  var partialDatagrams = 0
+  var partLane = SlabLane()
   var isEnding = false
   var endQueued = false
   var endSent = false
@@ -75,6 +78,7 @@ public struct Session: ~Copyable {
     for index in streams.indices { dropQueue(index, pool: &pool) }
     reader.close(pool: &pool)
     writer.close(pool: &pool)
+    pool.close(&partLane)
   }
 
   // MARK: What the owner asks
@@ -184,7 +188,13 @@ public struct Session: ~Copyable {
   private mutating func takeSlot(_ transport: TransportProtocol, tag: UInt64) throws(Refusal) -> StreamID {
     guard role == .link, acceptsStreams else { throw Refusal(.sessionEnded) }
     guard openCount < min(limits.streams, SessionLimits.slots - 1) else {
+      counters.streamsRefused += 1
       throw Refusal(.tooMany, "\(limits.streams) streams are open in this session")
+    }
+    // Of streams that were opened and reset while the line stood still, both frames wait.
+    guard controls.count - openCount < limits.controlFrames else {
+      counters.streamsRefused += 1
+      throw Refusal(.tooMany, "\(controls.count) frames wait in this session")
     }
     let slot: Int
     if let free = freeSlots.popLast() {
@@ -337,9 +347,8 @@ public struct Session: ~Copyable {
 
   private mutating func dropQueue(_ slot: Int, pool: inout SlabPool) {
     while let slice = streams[slot].queue.popFirst() { pool.release(slice) }
-    for part in streams[slot].parts { pool.release(part) }
-    streams[slot].parts = []
     streams[slot].queuedBytes = 0
+    dropPartial(slot, pool: &pool)
   }
 }
 

@@ -18,7 +18,11 @@ public struct SessionLimits: Sendable {
   public var memoryBudget = 32 * 1024 * 1024
   /// Datagram bytes that may wait per flow; more are dropped, as a network would.
   public var datagramQueue = 512 * 1024
-  /// Control frames that may wait. A peer that makes this end answer faster than the line takes it is cut off.
+  /// Datagrams that have come in part, each of which holds room for the largest. Large ones take turns on the line, so
+  /// that some of several flows are under way at once; more are dropped.
+  public var partialDatagrams = 64
+  /// Control frames that may wait, one for each open stream apart. A peer that makes this end answer faster than the line
+  /// takes it is cut off, and who opens and resets streams on this host as fast is refused.
   public var controlFrames = 8192
   /// Silence after which the peer is asked whether it lives. Short against `deadInterval`, so that nearly all of that
   /// is left for a line that is out for a while and comes back.
@@ -127,9 +131,11 @@ public struct SessionCounters: Sendable {
   public var dataBytesOut: UInt64 = 0
   public var dataFramesIn: UInt64 = 0
   public var dataFramesOut: UInt64 = 0
+  /// For want of room: unsent, not taken by this end's owner, in part or too large.
   public var datagramsDropped: UInt64 = 0
   public var lateFrames: UInt64 = 0
   public var streamsOpened: UInt64 = 0
+  /// By either end.
   public var streamsRefused: UInt64 = 0
   /// Streams that were cut because their readers held the memory that others needed.
   public var slowReadersReset: UInt64 = 0

@@ -156,54 +156,74 @@ extension Session {
     let id = header.stream
     guard known(id) else { return }
     let isEcho = header.type == .echo
-    guard streams[id.slot].transport == (isEcho ? .icmp : .udp), !(isEcho && payload.count < 4) else {
+    guard streams[id.slot].transport == (isEcho ? .icmp : .udp) else {
       throw .violation(.wrongState(header.type, id))
     }
-    // A peer that floods faster than events are taken loses datagrams, as on any network.
-    guard events.count < limits.controlFrames else {
-      counters.datagramsDropped += 1
+    if streams[id.slot].skipsParts {
+      streams[id.slot].skipsParts = header.isContinued
       return
     }
-    pool.retain(payload)
-    guard header.isContinued || !streams[id.slot].parts.isEmpty else {
+    let isFirst = streams[id.slot].partial == nil
+    // Identifier and sequence number are in the first part.
+    guard !isEcho || !isFirst || payload.count >= 4 else { throw .violation(.wrongState(header.type, id)) }
+    // A peer that floods faster than events are taken loses datagrams, as on any network.
+    guard events.count < limits.controlFrames else { return dropDatagram(header, pool: &pool) }
+    guard header.isContinued || !isFirst else {
+      pool.retain(payload)
       counters.dataBytesIn += UInt64(payload.count)
       streams[id.slot].datagramBytesIn &+= UInt64(payload.count)
       events.append(isEcho ? .echo(id, payload) : .datagram(id, payload))
       return
     }
-    streams[id.slot].parts.append(payload)
-    let total = streams[id.slot].parts.reduce(0) { $0 + $1.count }
-    // No IP datagram is larger (RFC 768, RFC 791 section 3.1).
-    guard total <= 65_535 else {
-      for part in streams[id.slot].parts { pool.release(part) }
-      streams[id.slot].parts = []
-      counters.datagramsDropped += 1
-      return
-    }
-    guard !header.isContinued else { return }
-    let parts = streams[id.slot].parts
-    streams[id.slot].parts = []
-    joinDatagram(id, parts, total, isEcho: isEcho, pool: &pool)
+    receivePart(header, payload, isFirst: isFirst, pool: &pool)
   }
 
-  /// A datagram larger than a frame arrived in parts: the only payload that is copied, since a datagram has to leave in
+  /// No IP datagram is larger (RFC 768, RFC 791 section 3.1).
+  private static let largestDatagram = 65_535
+
+  /// A datagram larger than a frame arrives in parts: the only payload that is copied, since a datagram has to leave in
   /// one piece.
-  private mutating func joinDatagram(
-    _ id: StreamID, _ parts: [Slice], _ total: Int, isEcho: Bool, pool: inout SlabPool
+  private mutating func receivePart(
+    _ header: FrameHeader, _ payload: Slice, isFirst: Bool, pool: inout SlabPool
   ) {
-    defer { for part in parts { pool.release(part) } }
-    guard let slab = pool.takeSlab() else {
-      counters.datagramsDropped += 1
-      return
+    let id = header.stream
+    if isFirst {
+      guard partialDatagrams < limits.partialDatagrams,
+        let region = pool.reserve(Self.largestDatagram, in: &partLane)
+      else { return dropDatagram(header, pool: &pool) }
+      streams[id.slot].partial = pool.commit(region, count: Self.largestDatagram, in: &partLane)
+      streams[id.slot].partialCount = 0
+      partialDatagrams += 1
     }
-    var offset = 0
-    for part in parts {
-      unsafe pool.pointer(to: slab.dropping(offset)).copyMemory(from: pool.pointer(to: part), byteCount: part.count)
-      offset += part.count
+    let start = streams[id.slot].partialCount
+    guard let partial = streams[id.slot].partial, start + payload.count <= Self.largestDatagram else {
+      return dropDatagram(header, pool: &pool)
     }
+    pool.copyBytes(of: payload, to: partial.range(from: start, count: payload.count))
+    let total = start + payload.count
+    streams[id.slot].partialCount = total
+    guard !header.isContinued else { return }
+    streams[id.slot].partial = nil
+    partialDatagrams -= 1
     counters.dataBytesIn += UInt64(total)
     streams[id.slot].datagramBytesIn &+= UInt64(total)
-    events.append(isEcho ? .echo(id, slab.prefix(total)) : .datagram(id, slab.prefix(total)))
+    let whole = partial.prefix(total)
+    events.append(header.type == .echo ? .echo(id, whole) : .datagram(id, whole))
+  }
+
+  /// Drops the datagram that a frame belongs to, all parts of it.
+  private mutating func dropDatagram(_ header: FrameHeader, pool: inout SlabPool) {
+    let slot = header.stream.slot
+    dropPartial(slot, pool: &pool)
+    streams[slot].skipsParts = header.isContinued
+    counters.datagramsDropped += 1
+  }
+
+  /// Lets go of what has come of a datagram.
+  mutating func dropPartial(_ slot: Int, pool: inout SlabPool) {
+    guard let partial = streams[slot].partial.take() else { return }
+    pool.release(partial)
+    partialDatagrams -= 1
   }
 
   private mutating func receiveOpen(
@@ -245,7 +265,8 @@ extension Session {
     guard streams[id.slot].phase == .free else { throw .violation(.streamInUse(id)) }
     start(id.slot, tenant: id.tenant, transport)
     guard openCount <= limits.streams, controls.count < limits.controlFrames else {
-      streams[id.slot].refusal = Refusal(.tooMany, "\(limits.streams) streams are open in this session")
+      let what = openCount > limits.streams ? "\(limits.streams) streams are open" : "\(controls.count) frames wait"
+      streams[id.slot].refusal = Refusal(.tooMany, "\(what) in this session")
       counters.streamsRefused += 1
       controls.append(.refused(id))
       if controls.count > 2 * limits.controlFrames { throw .violation(.flooding) }

@@ -26,8 +26,10 @@ public struct SessionStatus: Sendable {
   public var payloadReadBytes: UInt64 = 0
   public var payloadWrites: UInt64 = 0
   public var payloadWriteBytes: UInt64 = 0
-  /// Datagrams that a device's socket had no room for.
+  /// Datagrams for a device that its socket had no room for; and of a device, as far as the kernel was asked: every few
+  /// seconds, and when a flow ends.
   public var deviceDatagramsDropped: UInt64 = 0
+  public var kernelDatagramsDropped: UInt64 = 0
   public var refusals: [String: UInt64] = [:]
   /// Flows that are open, by agent.
   public var flowsByAgent: [String: Int] = [:]
@@ -41,6 +43,7 @@ public struct SessionStatus: Sendable {
   public var drops: [String: UInt64] {
     [
       "datagram queue full": counters.datagramsDropped, "device socket full": deviceDatagramsDropped,
+      "receive buffer full": kernelDatagramsDropped,
       "late frame": counters.lateFrames, "slow reader": counters.slowReadersReset,
     ].filter { $0.value > 0 }
   }

@@ -41,8 +41,11 @@ struct StreamState {
   var finishSent = false
   var finishReceived = false
   var windowQueued = false
-  /// Parts of a datagram that is larger than a frame.
-  var parts: [Slice] = []
+  /// Room for a datagram that is larger than a frame, and how much of it has come.
+  var partial: Slice?
+  var partialCount = 0
+  /// The rest of a datagram that was dropped goes the same way.
+  var skipsParts = false
 
   var isOpen: Bool { phase == .open }
   var isFinished: Bool { finishSent && finishReceived }

@@ -27,6 +27,8 @@ struct DeviceFlow: ~Copyable {
   var isInReadList = false
   /// Waits in the list of flows to write.
   var isInWriteList = false
+  /// For datagrams: how many the kernel had no room for, as of the last look.
+  var kernelDrops: UInt32 = 0
   /// For echo: the identifier that this flow uses on the device's network, and the peer's own.
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0

@@ -61,6 +61,19 @@ extension SiteLoop {
     drop(key, reset: false, .reset(.device))
   }
 
+  /// Counts what devices' sockets had no room for since the last look.
+  mutating func countKernelDrops() {
+    for key in flows.ids { countKernelDrops(key) }
+  }
+
+  /// Counts what a device's socket had no room for since the last look. A system call: not for the packet path.
+  mutating func countKernelDrops(_ key: SlotID) {
+    guard flows.contains(key), flows[key].transport == .udp else { return }
+    let drops = Socket.droppedDatagrams(flows[key].socket)
+    status.kernelDatagramsDropped &+= UInt64(drops &- flows[key].kernelDrops)
+    flows[key].kernelDrops = drops
+  }
+
   // MARK: Echo
 
   mutating func sendEcho(_ slice: Slice, for key: SlotID) {

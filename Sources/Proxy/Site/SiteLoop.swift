@@ -277,6 +277,7 @@ struct SiteLoop: ~Copyable {
   /// - Parameter end: for the log; `nil` for a flow that was refused.
   mutating func drop(_ key: SlotID, reset: Bool, _ end: FlowEnd?) {
     if let end, flows.contains(key) { report(.ended(end), key) }
+    countKernelDrops(key)
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
@@ -290,6 +291,7 @@ struct SiteLoop: ~Copyable {
     if now >= nextSilenceCheck {
       nextSilenceCheck = now + Self.silenceCheckInterval
       cutSilentDevices()
+      countKernelDrops()
     }
     for key in flows.ids where flows.contains(key) && now >= flows[key].deadline {
       if flows[key].phase == .dialling {

@@ -1,4 +1,5 @@
 public import CoreMetrics
+internal import Control
 import Synchronization
 
 /// Where a host's metrics are kept until somebody asks for them: a back end of swift-metrics without a port.
@@ -178,7 +179,7 @@ struct MetricLabels: Hashable, Comparable, Sendable {
     all = dimensions.map { name, value in
       // A colon is for names of metrics only.
       let label = MetricName.plain(name).map { $0 == ":" ? "_" : String($0) }.joined()
-      return Label(name: label, value: value.utf8.count <= limit ? value : String(value.prefix(limit / 4)))
+      return Label(name: label, value: value.prefix(bytes: limit))
     }.sorted()
   }
 

@@ -72,10 +72,10 @@ final class RelayFixture: Sendable {
     let all = Mutex<[SessionID: RelayEnd]>([:])
   }
 
-  init(threads: Int = 1) throws {
+  init(threads: Int = 1, limit: Int = SpliceRelay.relayLimit) throws {
     let ends = Ends()
     self.ends = ends
-    relay = try SpliceRelay(threads: threads) { id, end in ends.all.withLock { $0[id] = end } }
+    relay = try SpliceRelay(threads: threads, limit: limit) { id, end in ends.all.withLock { $0[id] = end } }
   }
 
   /// Two clients joined by the relay.

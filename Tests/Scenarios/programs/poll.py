@@ -2,14 +2,14 @@
 """Small questions and answers on one connection, timed, as a PLC is polled; and ends that stall.
 
 usage: poll.py ask ADDRESS PORT COUNT BYTES      an echo service answers; prints the times in one JSON object
-       poll.py stall ADDRESS PORT PATH           asks a web server for a file, and reads none of it until its input ends
-       poll.py serve-stalled ADDRESS PORT        accepts, and never reads
+       poll.py hold ADDRESS PORT                 connects to a device that sends without end, and reads nothing
 """
 import json
 import os
 import socket
 import struct
 import sys
+import threading
 import time
 
 
@@ -49,24 +49,13 @@ def ask(address, port, count, size):
         os.close(awake)
 
 
-def stall(address, port, path):
-    with socket.create_connection((address, port), timeout=20) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+def hold(address, port):
+    with socket.create_connection((address, port), timeout=20):
         print("stalled", flush=True)
-        sys.stdin.read()
-
-
-def serve_stalled(address, port):
-    with socket.create_server((address, port)) as server:
-        print("listening", flush=True)
-        held = []
-        while True:
-            held.append(server.accept())
+        threading.Event().wait()
 
 
 if sys.argv[1] == "ask":
     ask(sys.argv[2], *map(int, sys.argv[3:6]))
-elif sys.argv[1] == "stall":
-    stall(sys.argv[2], int(sys.argv[3]), sys.argv[4])
 else:
-    serve_stalled(sys.argv[2], int(sys.argv[3]))
+    hold(sys.argv[2], int(sys.argv[3]))
