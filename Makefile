@@ -20,7 +20,7 @@ soak: programs
 
 # What tests run: the hosts as they are deployed, the tests' own programs, the tests.
 programs: dependencies
-	@for product in gatemanager sitemanager linkmanager AllocationCheck SessionProbe Fleet Simulator; do \
+	@for product in gatemanager sitemanager linkmanager AllocationCheck SessionProbe Fleet Simulator StackPeer BadLink; do \
 	  swift build -c release --product $$product || exit 1; \
 	done
 	swift build --build-tests

@@ -126,7 +126,9 @@ let package = Package(
       name: "BadLink", dependencies: ["Tun", "Packet", "Kernel", "Primitives"],
       path: "Tests/BadLink", swiftSettings: settings),
     .testTarget(
-      name: "Scenarios", exclude: ["world.sh", "restarts.sh", "odd-devices.sh", "programs"], swiftSettings: settings),
+      name: "Scenarios",
+      exclude: ["world.sh", "bad-path.sh", "restarts.sh", "odd-devices.sh", "real-programs.sh", "programs"],
+      swiftSettings: settings),
     tests("PrimitivesTests", ["Primitives"]),
     tests(
       "AdapterTests",

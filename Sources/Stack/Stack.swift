@@ -50,7 +50,9 @@ public struct Stack: ~Copyable {
 
   /// Takes one IP packet, without a link or vnet header.
   ///
-  /// The caller keeps its own reference and releases it afterwards; the stack retains what it keeps.
+  /// The caller keeps its own reference and releases it afterwards; the stack retains what it keeps. What follows from
+  /// several packets is sent as one acknowledgement: where they are not super-segments of the local kernel but single
+  /// segments of a network, take what is to be sent after every second one (RFC 5681 section 4.2).
   /// - Parameter offload: what the device left undone. A checksum that isn't complete is taken for good.
   public mutating func receive(_ packet: Slice, offload: Offload, pool: inout SlabPool, now: Instant) {
     context.counters.packetsIn &+= 1

@@ -9,8 +9,8 @@ struct Arguments {
   }
 
   static let usage = """
-    usage: BadLink near=NAME far=NAME [seed=N] [offload=yes|no] [loss=P] [duplicate=P] [delay=MICROSECONDS]
-      [reorder=P] [late=MICROSECONDS] [rate=MEGABITS] [queue=MICROSECONDS]
+    usage: BadLink near=NAME far=NAME [seed=N] [offload=yes|no] [loss=P] [duplicate=P] [corrupt=P]
+      [delay=MICROSECONDS] [reorder=P] [late=MICROSECONDS] [rate=MEGABITS] [queue=MICROSECONDS]
     """
 
   /// The names of its two ends.
@@ -40,6 +40,7 @@ struct Arguments {
       case "offload": offload = try Self.read(value) { ["yes": true, "no": false][$0] }
       case "loss": rates.loss = try Self.read(value) { Double($0) }
       case "duplicate": rates.duplication = try Self.read(value) { Double($0) }
+      case "corrupt": rates.corruption = try Self.read(value) { Double($0) }
       case "delay": delay = .microseconds(try Self.read(value) { Int64($0) })
       case "reorder": reordering = try Self.read(value) { Double($0) }
       case "late": lateness = .microseconds(try Self.read(value) { Int64($0) })

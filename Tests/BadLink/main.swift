@@ -1,4 +1,4 @@
-// A line between two TUN devices that delays, loses, duplicates and reorders packets, as its seed says. The far device
+// A line between two TUN devices that delays, loses, duplicates, reorders and damages packets, as its seed says. The far device
 // is to be moved to another network namespace once it is there: a descriptor goes on working.
 
 import Glibc

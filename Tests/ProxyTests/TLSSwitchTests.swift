@@ -144,32 +144,6 @@ import Testing
   }
 }
 
-/// A TLS server over memory, so that a test decides what leaves in one segment.
-private struct MemoryPeer: ~Copyable {
-  var connection: TLSConnection
-
-  init(_ context: TLSContext) throws {
-    connection = try TLSConnection(context)
-  }
-
-  mutating func handshake(_ socket: borrowing OwnedDescriptor) throws {
-    var buffer = [UInt8](repeating: 0, count: 16384)
-    while try connection.handshake() != .done {
-      try write(connection.takeOutput(), to: socket)
-      var bytes = buffer.mutableSpan
-      guard let count = try socket.read(some: &bytes, until: soon) else { throw WaitError.ended }
-      try connection.receive(buffer.span.extracting(0..<count))
-    }
-    try write(connection.takeOutput(), to: socket)
-  }
-
-  mutating func seal(_ bytes: [UInt8], thenClose: Bool) throws -> [UInt8] {
-    _ = try connection.write(bytes.span)
-    if thenClose { _ = try connection.shutdown() }
-    return connection.takeOutput()
-  }
-}
-
 /// What a host does at its start: a peer that has gone is an error of the write, not a signal.
 enum IgnoredSignals {
   static let brokenPipe: Void = { _ = signal(SIGPIPE, SIG_IGN) }()

@@ -39,7 +39,7 @@ struct World {
       environment: [
         "SCENARIO_STATE": directory, "RELAYVPN_DEMO_PREFIX": prefix, "RELAYVPN_BIN": Place.binaries,
       ], directory: directory)
-    let guardian = try Guardian(world.environment)
+    let guardian = try Guardian(Self.script, world.environment)
     defer { guardian.end() }
     try world.require("topology_up $prefix")
     for site in sites { try world.require("start_devices \(site)") }
@@ -84,29 +84,6 @@ struct World {
   }
 
   static let script = Place.root.path + "/Tests/Scenarios/world.sh"
-
-  /// A process that takes the world down when the test lets go of it, or dies.
-  private struct Guardian {
-    private let process: pid_t
-    /// The writing end of its standard input. Not inherited by anyone, so that it ends with this process at the latest.
-    private let input: CInt
-
-    init(_ environment: [String: String]) throws {
-      var ends: [CInt] = [-1, -1]
-      guard unsafe pipe(&ends) == 0 else { throw Shell.Failure(what: "pipe: error \(errno)") }
-      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-      // In a session of its own, out of Ctrl-C's reach.
-      process = try Shell.start(
-        ["setsid", "--wait", "bash", World.script, "guard"], environment: environment, input: ends[0])
-      close(ends[0])
-      input = ends[1]
-    }
-
-    func end() {
-      close(input)
-      _ = Shell.wait(for: process)
-    }
-  }
 }
 
 /// The tests of the whole system, one after the other: they measure, and they share the machine.

@@ -79,7 +79,7 @@ struct PeerHost: ~Copyable {
   }
 
   private mutating func read() throws {
-    for _ in 0..<64 {
+    for number in 1...64 {
       guard let region = pool.reserve(PacketLimits.size, in: &receiveLane) else { return }
       switch try device.read(into: region, pool: &pool) {
       case .wouldBlock: return
@@ -89,6 +89,8 @@ struct PeerHost: ~Copyable {
         stack.receive(packet, offload: offload, pool: &pool, now: now)
         pool.release(packet)
         takeEvents()
+        // Packets from a network are single segments: every second one is acknowledged (RFC 5681 section 4.2).
+        if number % 2 == 0 { try write() }
       }
     }
   }

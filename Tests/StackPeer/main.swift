@@ -23,10 +23,12 @@ func run() throws -> Int32 {
   let outcome = try host.run()
   let counters = host.counters
   let bytes = max(host.sent.count, host.received.count)
+  // An echo sends what it has received.
+  let sent = arguments.task == .echo ? host.received : host.sent
   print(
     """
     {"outcome": "\(outcome.rawValue)", "bytes": \(bytes), "seconds": \(host.seconds), \
-    "sentSHA256": "\(try hexadecimal(host.sent))", "receivedSHA256": "\(try hexadecimal(host.received))", \
+    "sentSHA256": "\(try hexadecimal(sent))", "receivedSHA256": "\(try hexadecimal(host.received))", \
     "segmentsOut": \(counters.segmentsOut), "superSegmentsOut": \(counters.superSegmentsOut), \
     "segmentsIn": \(counters.segmentsIn), "superSegmentsIn": \(counters.superSegmentsIn), \
     "retransmits": \(counters.retransmittedSegments), "timeouts": \(counters.retransmissionTimeouts), \

@@ -46,6 +46,7 @@ import Testing
     configuration.selectiveAcknowledgements = random.chance(0.7)
     configuration.segmentationOffload = random.chance(0.5)
     configuration.checksumOffload = random.chance(0.5)
+    configuration.congestion = random.chance(0.5) ? .reno : .none
     configuration.userTimeout = .seconds(1000)
     configuration.openTimeout = .seconds(1000)
     return configuration

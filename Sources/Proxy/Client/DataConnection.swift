@@ -18,7 +18,14 @@ public enum DataConnection {
     cancel: Cancellation? = nil
   ) throws(GateError) -> OwnedDescriptor {
     let context = try GateServer.context(alpn: ControlProtocol.dataALPN, credentials: credentials)
-    var stream = try server.open(context, alpn: ControlProtocol.dataALPN, until: deadline, cancel: cancel)
+    let stream = try server.open(context, alpn: ControlProtocol.dataALPN, until: deadline, cancel: cancel)
+    return try attach(ticket, over: stream, until: deadline, cancel: cancel)
+  }
+
+  /// The same over a connection that is open.
+  static func attach(
+    _ ticket: Ticket, over stream: consuming TLSStream, until deadline: Instant, cancel: Cancellation? = nil
+  ) throws(GateError) -> OwnedDescriptor {
     try stream.send(.attach(ticket), until: deadline, cancel: cancel)
     var reader = MessageReader()
     switch try reader.receive(from: &stream, until: deadline, cancel: cancel).message {

@@ -13,6 +13,13 @@ struct CongestionControl {
   /// Bytes acknowledged in congestion avoidance that haven't opened the window by a segment yet (RFC 3465).
   private var credit = 0
 
+  /// The most that was under way, as of the last round trip: how much of the window is in use. What is under way when an
+  /// acknowledgement comes tells less, since one acknowledgement, or some in a row, may take much of it away before
+  /// anything is sent for it.
+  private(set) var peak = 0
+  /// The end of the flight at that time: once it is acknowledged, the next round trip counts.
+  private var peakEnd: SequenceNumber?
+
   // Proportional rate reduction.
   private var isReducing = false
   private var recoveryFlight = 0
@@ -41,18 +48,19 @@ struct CongestionControl {
 
   /// Takes what an acknowledgement delivered.
   ///
+  /// A window that isn't used doesn't grow (RFC 7661).
+  ///
   /// - Parameters:
   ///   - pipe: what is still under way, by RFC 6675 section 4.
-  ///   - pipeBefore: the same before the acknowledgement. A window that isn't used doesn't grow (RFC 7661).
   ///   - hasLosses: whether the acknowledgement told of new losses.
-  mutating func acknowledged(_ bytes: Int, pipe: Int, pipeBefore: Int, isProgress: Bool, hasLosses: Bool) {
+  mutating func acknowledged(_ bytes: Int, pipe: Int, isProgress: Bool, hasLosses: Bool) {
     if isReducing { return reduce(bytes, pipe: pipe, isProgress: isProgress, hasLosses: hasLosses) }
     guard window < .max, bytes > 0 else { return }
     if isSlowStart {
-      guard pipeBefore > window / 2 else { return }
+      guard peak > window / 2 else { return }
       window += min(bytes, threshold - window)
     } else {
-      guard pipeBefore + 2 * segment > window else { return }
+      guard peak + 2 * segment > window else { return }
       credit += bytes
       guard credit >= window else { return }
       credit -= window
@@ -76,19 +84,36 @@ struct CongestionControl {
     window = pipe + max(allowed, sentInRecovery == 0 ? segment : 0)
   }
 
-  mutating func sent(_ bytes: Int) {
+  /// Takes what has left.
+  ///
+  /// - Parameters:
+  ///   - pipe: what is under way from now on.
+  ///   - una: the oldest unacknowledged sequence number, and `nxt` the next one to send.
+  mutating func sent(_ bytes: Int, pipe: Int, una: SequenceNumber, nxt: SequenceNumber) {
     if isReducing { sentInRecovery += bytes }
+    guard window < .max else { return }
+    if let peakEnd, una < peakEnd, pipe <= peak { return }
+    peak = pipe
+    peakEnd = nxt
   }
 
   // MARK: Losses
 
+  /// Half of what was under way before the acknowledgements that told of losses (RFC 5681 section 3.1, equation 4).
+  private var halved: Int { max(min(peak, window) / 2, 2 * segment) }
+
   /// Losses were found: half of what was under way is the new window (RFC 5681 section 3.2).
+  ///
+  /// - Parameters:
+  ///   - flight: what isn't acknowledged.
+  ///   - pipe: what of it is still under way.
   mutating func enterRecovery(flight: Int, pipe: Int) {
     guard algorithm != .none else { return }
     prior = (window, threshold)
-    threshold = max(min(flight, window) / 2, 2 * segment)
+    threshold = halved
     isReducing = true
-    recoveryFlight = flight
+    // What this acknowledgement delivered counts as delivered in the recovery (RFC 9937 section 6.1).
+    recoveryFlight = max(flight, peak)
     delivered = 0
     sentInRecovery = 0
     credit = 0
@@ -107,20 +132,23 @@ struct CongestionControl {
   }
 
   /// A loss that a probe repaired: a reduction without a recovery (RFC 8985 section 7.4.2).
-  mutating func reduceOnce(flight: Int) {
-    enterRecovery(flight: flight, pipe: 0)
-    leaveRecovery()
+  mutating func reduceOnce() {
+    guard algorithm != .none, !isReducing else { return }
+    prior = (window, threshold)
+    threshold = halved
+    window = threshold
+    credit = 0
   }
 
   /// The retransmission timer fired. RFC 5681 section 3.1: from a segment in slow start. A path that isn't shared begins
   /// with two, so that a delayed acknowledgement doesn't hold it up.
   ///
   /// - Parameter isFirst: not in a row; only then the threshold is set, for the later ones know less.
-  mutating func timedOut(flight: Int, isFirst: Bool) {
-    if isFirst {
-      // A timeout during a recovery goes back to what was before both.
-      if !isReducing { prior = (window, threshold) }
-      if algorithm != .none { threshold = max(flight / 2, 2 * segment) }
+  mutating func timedOut(isFirst: Bool) {
+    // A recovery has reduced the threshold already, and knows what was before both.
+    if isFirst, !isReducing {
+      prior = (window, threshold)
+      if algorithm != .none { threshold = halved }
     }
     isReducing = false
     credit = 0

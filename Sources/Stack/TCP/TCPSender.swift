@@ -140,7 +140,6 @@ struct TCPSender {
     var progress = Progress()
     var delivery = Delivery()
     let number = acknowledgement.number
-    let pipeBefore = pipe
     let isDuplicate = number == una && acknowledgement.isBare && flightSize > 0 && acknowledgement.window == window
     if hasSack { note(acknowledgement.blocks, number: number, delivery: &delivery, progress: &progress) }
     // RFC 9293 section 3.10.7.4: an older segment must not bring back an older window.
@@ -161,13 +160,12 @@ struct TCPSender {
     }
     detection.note(delivery, now: now)
     if detection.acknowledgeProbe(number, isDuplicate: isDuplicate && acknowledgement.blocks.isEmpty) {
-      congestion.reduceOnce(flight: pipeBefore)
+      congestion.reduceOnce()
     }
     // A peer that answers with a closed window is alive, however long it stays closed.
     if window == 0, waitingSince != nil { waitingSince = now }
     let hasLosses = detectLosses(now: now)
-    congestion.acknowledged(
-      delivery.bytes, pipe: pipe, pipeBefore: pipeBefore, isProgress: isProgress, hasLosses: hasLosses)
+    congestion.acknowledged(delivery.bytes, pipe: pipe, isProgress: isProgress, hasLosses: hasLosses)
     if isProgress { armTailProbe(now: now) }
     armPersist(now: now)
     return progress

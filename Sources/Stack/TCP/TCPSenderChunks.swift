@@ -92,7 +92,7 @@ extension TCPSender {
       resentBytes += chunk.count
       if chunk.isRetransmission, firstResentAt == nil { firstResentAt = now }
     }
-    congestion.sent(chunk.count)
+    congestion.sent(chunk.count, pipe: pipe, una: una, nxt: nxt)
     if chunk.kind == .tailProbe {
       isTailProbeDue = false
       detection.probeSent(end: nxt, isRetransmission: !isNew)

@@ -69,7 +69,7 @@ extension TCPSender {
     isTailProbeDue = false
     detection.timedOut()
     guard una > initial else { return true }
-    congestion.timedOut(flight: pipe, isFirst: timer.backoffs == 1)
+    congestion.timedOut(isFirst: timer.backoffs == 1)
     if let segment = blackHole.timedOut(backoffs: timer.backoffs, segment: maximumSegment) { maximumSegment = segment }
     // RFC 2018 section 8: a peer may take back what it reported, so that a second timeout believes nothing any more.
     startOver(isForgetful: timer.backoffs > 1)
