@@ -37,3 +37,21 @@ struct KnownSites: Codable, Hashable, Sendable {
     sites[gate.description]?.removeValue(forKey: site) != nil
   }
 }
+
+/// Judges a site's key by what this PC has pinned, and pins what is new.
+final class PinBoard: Sendable {
+  private let directory: StateDirectory
+  private let gate: KeyHash
+  private let site: String
+
+  init(directory: StateDirectory, gate: KeyHash, site: String) {
+    self.directory = directory
+    self.gate = gate
+    self.site = site
+  }
+
+  func judge(_ key: KeyHash) throws(CommandFailure) {
+    var known = try KnownSites.load(from: directory)
+    if try known.judge(key, of: site, at: gate) { try directory.save(known, as: KnownSites.fileName) }
+  }
+}

@@ -336,25 +336,11 @@ actor LinkService {
     let made = try Adapter(
       tun: deviceName, configuration: configuration,
       onDevice: { event in
+        event.record(in: log)
         switch event {
-        case .lost(let error): log.error("the device is lost, and made anew", metadata: ["reason": "\(error)"])
-        case .restored(let name): log.notice("the device is back", metadata: ["device": "\(name)"])
-        case .repaired(let repairs):
-          let text = repairs.map(\.description).joined(separator: ", ")
-          log.warning("somebody changed the device: it is as it has to be again", metadata: ["repaired": "\(text)"])
-        case .failing(let error): log.error("the device can't be put right", metadata: ["reason": "\(error)"])
-        case .moved(let moves):
-          for move in moves {
-            log.warning("this PC's network has an agent's address: it has another now", metadata: ["agent": "\(move)"])
-          }
-          Task { await self.aliasesMoved() }
-        case .clash(let clash):
-          if let clash {
-            log.error("aliases and this PC's network clash", metadata: ["reason": "\(Self.describe(clash))"])
-          } else {
-            log.notice("aliases and this PC's network no longer clash")
-          }
-          Task { await self.take(clash) }
+        case .moved: Task { await self.aliasesMoved() }
+        case .clash(let clash): Task { await self.take(clash) }
+        case .lost, .restored, .repaired, .failing: break
         }
       },
       onFlow: { flow in
@@ -373,7 +359,7 @@ actor LinkService {
   }
 
   private func take(_ clash: AdapterError?) {
-    deviceProblem = clash.map { Self.describe($0) }
+    deviceProblem = clash?.advice
   }
 
   /// A LinkManager that serves nobody holds no connection and no device.
@@ -409,9 +395,7 @@ actor LinkService {
   }
 
   static func describe(_ error: any Error) -> String {
-    guard case AdapterError.aliasClash(let pool, _) = error else { return "\(error)" }
-    let option = pool.address.family == .v4 ? "--alias-pool" : "--alias-pool-v6"
-    return "\(error), with `linkmanager run \(option) PREFIX`"
+    (error as? AdapterError)?.advice ?? "\(error)"
   }
 
   // MARK: Status
@@ -467,23 +451,5 @@ private final class EndNotice: Sendable {
   init(id: SessionID, end: SessionEnd) {
     self.id = id
     self.end = end
-  }
-}
-
-/// Judges a site's key by what this PC has pinned, and pins what is new.
-private final class PinBoard: Sendable {
-  private let directory: StateDirectory
-  private let gate: KeyHash
-  private let site: String
-
-  init(directory: StateDirectory, gate: KeyHash, site: String) {
-    self.directory = directory
-    self.gate = gate
-    self.site = site
-  }
-
-  func judge(_ key: KeyHash) throws(CommandFailure) {
-    var known = try KnownSites.load(from: directory)
-    if try known.judge(key, of: site, at: gate) { try directory.save(known, as: KnownSites.fileName) }
   }
 }

@@ -58,6 +58,22 @@ import Testing
     #expect(try directory.state.key().keyHash == key.keyHash)
   }
 
+  /// The way out that the error names.
+  @Test func replacesABindingThatCantBeRead() throws {
+    let gate = try FakeGate(Self.enrolling)
+    defer { gate.end() }
+    let directory = try TemporaryDirectory()
+    try directory.state.create()
+    let path = directory.state.path(of: SiteBinding.fileName)
+    try AtomicFile.write(Array("{\n".utf8), to: path, permissions: 0o600, replacing: true)
+    let code = try EnrolmentCode(gateKey: gate.identity.keyHash)
+    let broken = failure { try enroll(directory, at: gate.address, code: code.text) }
+    #expect(broken?.exitCode == .configuration && broken?.description.hasPrefix("\(path):2: ends where") == true)
+    #expect(broken?.description.contains("run `sitemanager enroll --replace` with a new code") == true)
+    try enroll(directory, at: gate.address, code: code.text, "--replace")
+    #expect(try SiteBinding.load(from: directory.state)?.name == "plant")
+  }
+
   @Test func tellsAnotherServerNothing() throws {
     let gate = try FakeGate { _, _ in
       Issue.record("a secret was told")

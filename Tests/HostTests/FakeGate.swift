@@ -33,8 +33,12 @@ final class FakeGate: Sendable {
 
   /// - Parameters:
   ///   - key: of the server; a fresh one if there is none.
+  ///   - alpn: what it speaks.
   ///   - answer: to what comes after hello.
-  init(key: PrivateKey? = nil, at endpoint: Endpoint? = nil, _ answer: @escaping Answer) throws {
+  init(
+    key: PrivateKey? = nil, at endpoint: Endpoint? = nil, alpn: String = ControlProtocol.alpn,
+    _ answer: @escaping Answer
+  ) throws {
     SignalDescriptor.ignoreBrokenPipes()
     let now = Clock.unixSeconds
     authorityKey = try PrivateKey.generate()
@@ -49,7 +53,7 @@ final class FakeGate: Sendable {
     let listener = try Socket.listen(on: endpoint ?? Endpoint(IPAddress(127, 0, 0, 1), 0))
     self.endpoint = Socket.localEndpoint(listener)!
     let context = try TLSContext(
-      .server, credentials: identity.credentials, peer: .requested, alpn: [ControlProtocol.alpn])
+      .server, credentials: identity.credentials, peer: .requested, alpn: [alpn])
     let issuer = Issuer(authority: authority, key: authorityKey, grantKey: grantKey)
     let fd = listener.release()
     let stop = stop

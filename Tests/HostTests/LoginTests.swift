@@ -86,6 +86,37 @@ import Testing
     #expect(!directory.state.contains(Account.fileName))
   }
 
+  @Test func saysWhichSideIsOlder() throws {
+    let directory = try TemporaryDirectory()
+    let later = try FakeGate(alpn: "relayvpn-control/2") { _, _ in .attached }
+    let alert = failure { try login(directory, at: later.address, "--yes") }
+    #expect(alert?.exitCode == .software)
+    #expect(alert?.description.contains("this program is too old and has to be updated") == true)
+    later.end()
+    let text = "linkmanager/0.1.0 speaks version 1 of the protocol, and this GateManager 2: it is too old"
+    let refusing = try FakeGate { _, _ in .failure(.init(.versionIncompatible, text)) }
+    let refused = failure { try login(directory, at: refusing.address, "--yes") }
+    #expect(refused?.exitCode == .software && refused?.description == "the GateManager refused: \(text)")
+    #expect(!directory.state.contains(Account.fileName))
+    refusing.end()
+  }
+
+  /// The account in which the GateManager's key is pinned can't be read: nothing is trusted anew unasked.
+  @Test func anAccountThatIsBrokenIsNotPassedOver() throws {
+    let directory = try TemporaryDirectory()
+    try directory.state.create()
+    try AtomicFile.write(
+      Array("{".utf8), to: directory.state.path(of: Account.fileName), permissions: 0o600, replacing: true)
+    let gate = try FakeGate { _, _ in
+      Issue.record("a password was told")
+      return .failure(.init(.internalError, ""))
+    }
+    defer { gate.end() }
+    let refused = failure { try login(directory, at: gate.address, "--yes") }
+    #expect(refused?.exitCode == .configuration)
+    #expect(refused?.description.contains("move it away and run `linkmanager login` again") == true)
+  }
+
   @Test func namesWhatIsWrongWithTheArguments() throws {
     let directory = try TemporaryDirectory()
     let key = failure { try login(directory, at: "gm.example", "--gate-key", "sha256:12") }

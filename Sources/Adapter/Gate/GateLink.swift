@@ -94,12 +94,17 @@ public final class GateLink: Sendable {
   ) async throws -> EstablishedSession {
     let answer = try await request(.connect(.init(site: site, agents: agents, reason: reason)))
     guard case .session(let session) = answer else { throw GateError.unexpected("another answer") }
-    let parcel: Parcel<EstablishedSession>
+    // The site may be waiting at GateManager already: whatever fails from here on, it is told.
     do {
       try expecting(session.siteKey)
+    } catch {
+      client.leave(session.id, reason: "the LinkManager doesn't accept the site's key \(session.siteKey)")
+      throw error
+    }
+    let parcel: Parcel<EstablishedSession>
+    do {
       parcel = try await meet(session, site: site)
     } catch {
-      // The site may be waiting at GateManager already.
       client.leave(session.id, reason: "\(error)")
       throw error
     }

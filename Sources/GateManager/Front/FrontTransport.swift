@@ -203,6 +203,8 @@ extension Front {
       return close(id, reason)
     }
     switch error {
+    // What it says behind its end is of no interest.
+    case _ where connection.isClosing: close(id, .disconnected)
     // A peer that is cut off, or gone.
     case .truncated, .system: close(id, .disconnected)
     case .peerAlert, .peerMisbehaved, .certificate, .local:
