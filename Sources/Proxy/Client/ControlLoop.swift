@@ -14,8 +14,8 @@ struct ControlLoop: ~Copyable {
   private var backoff: Backoff
   private var random = SystemRandomNumberGenerator()
 
-  /// The longest wait that a GateManager can ask for.
-  private static let longestRetry = Interval.seconds(3600)
+  /// The longest wait that a GateManager can ask for, in seconds.
+  private static let longestRetry = 3600
 
   init(
     server: GateServer, context: TLSContext, hello: ControlMessage.Hello, timing: ControlTiming,
@@ -58,7 +58,7 @@ struct ControlLoop: ~Copyable {
   private mutating func retryInterval(after failure: GateError) -> Interval {
     let wait = backoff.next(using: &random)
     guard case .refused(let refusal) = failure, let seconds = refusal.retryAfter, seconds > 0 else { return wait }
-    return max(wait, min(.seconds(Int64(clamping: seconds)), Self.longestRetry))
+    return max(wait, .seconds(Int64(min(seconds, Self.longestRetry))))
   }
 
   private func sleep(_ interval: Interval) -> Waking {
