@@ -19,13 +19,14 @@ public enum UnixSocket {
     return socket
   }
 
-  /// Connects and returns a blocking socket whose reads and writes give up after `timeoutSeconds`.
+  /// Connects and returns a blocking socket whose reads and writes give up after `timeoutSeconds`. So does the attempt
+  /// itself, with EAGAIN, while too many others wait to be accepted.
   public static func connect(to path: String, timeoutSeconds: Int) throws(SystemError) -> OwnedDescriptor {
     let socket = try make()
+    try setBlocking(socket, timeoutSeconds: timeoutSeconds)
     try unsafe withAddress(path) { address, length throws(SystemError) in
       try checked("connect", path) { unsafe clinux_connect(socket.rawValue, address, length) }
     }
-    try setBlocking(socket, timeoutSeconds: timeoutSeconds)
     return socket
   }
 

@@ -84,8 +84,8 @@ public struct StackLimits: Sendable {
   /// UDP flows, refused ones included. A resolver or a discovery tool opens hundreds; a supervision system that polls
   /// each device from a port of its own, thousands. Each takes some 300 bytes with its table entries.
   public var udpFlows = 12 * 1024
-  /// Datagrams of one super-datagram: UDP_MAX_SEGMENTS of the kernel, by its uapi header or more. A device that claims
-  /// more is not believed.
+  /// Datagrams of one super-datagram: what the kernel itself makes at most (UDP_MAX_SEGMENTS). A device that claims more
+  /// is not believed.
   public var datagramSegments = 128
   /// Datagrams of one flow that wait for the verdict on it; most applications send one and wait for an answer.
   public var pendingDatagrams = 4

@@ -71,13 +71,19 @@ import Testing
     #expect(fixture.eventually { $0.connections == 1 })
     var held: [CInt] = []
     defer { for fd in held { close(fd) } }
-    for _ in 0..<GateLimits.strangersPerAddress { held.append(try stranger(fixture).release()) }
-    #expect(fixture.eventually { $0.connections == GateLimits.strangersPerAddress + 1 })
+    // Who isn't a stranger any more is counted until the next look, which comes twice a second: some come too early.
+    let all = GateLimits.strangersPerAddress + 1
+    for _ in 0..<100 where fixture.service.status()?.connections != all {
+      for _ in 0..<8 { held.append(try stranger(fixture).release()) }
+      usleep(100_000)
+    }
+    let report = try #require(fixture.service.status())
+    #expect(report.connections == all, "those who were let in, and no more")
     let refused = try stranger(fixture)
     let hasClosed = isClosed(refused)
     #expect(hasClosed)
     #expect((fixture.service.status()?.refusals["tooManyConnections"] ?? 0) >= 1)
-    #expect(fixture.service.status()?.connections == GateLimits.strangersPerAddress + 1)
+    #expect(fixture.service.status()?.connections == all && report.sites.first?.online == true)
     try site.send(.agents([]))
     for fd in held { close(fd) }
     held = []

@@ -1,3 +1,4 @@
+import Framing
 import Primitives
 import Testing
 
@@ -47,6 +48,38 @@ import Testing
     answered.probe(now: start)
     answered.received(now: start + .seconds(1))
     #expect(look(&answered, until: start + .seconds(60)).last?.0 == 16_000)
+  }
+
+  /// A session whose first PING was late learns the true distance while it is busy; an idle one asks no more often.
+  @Test func aBusySessionGoesOnMeasuring() throws {
+    var pair = try SessionPair(seed: 1)
+    pair.now = pair.now + .milliseconds(40)
+    for _ in 0..<3 { _ = try pair.exchange() }
+    var shortest = pair.link.liveness.roundTrip
+    #expect(shortest ?? .zero >= .milliseconds(40))
+    pair.link.sampleRates(now: pair.now)
+    var isAsking = pair.link.hasOutput
+    #expect(!isAsking, "nobody has sent anything")
+    let id = try pair.link.open(OpenRequest(agent: "a", transport: .udp, port: 1), tag: 0)
+    pair.link.sendDatagram(id, pair.slice([1]), pool: &pair.pool)
+    _ = try pair.exchange()
+    while let event = pair.site.nextEvent() { if case .datagram(_, let slice) = event { pair.pool.release(slice) } }
+    pair.link.sampleRates(now: pair.now)
+    // While it has no answer, no other one goes out: the answer would be none to the last.
+    pair.link.sendDatagram(id, pair.slice([1]), pool: &pair.pool)
+    pair.link.sampleRates(now: pair.now)
+    let pings = pair.link.controls.count
+    #expect(pings == 1)
+    for _ in 0..<3 { _ = try pair.exchange() }
+    while let event = pair.site.nextEvent() { if case .datagram(_, let slice) = event { pair.pool.release(slice) } }
+    shortest = pair.link.liveness.roundTrip
+    #expect(shortest ?? .seconds(1) <= .milliseconds(2))
+    pair.link.sampleRates(now: pair.now)
+    for _ in 0..<3 { _ = try pair.exchange() }
+    pair.link.sampleRates(now: pair.now)
+    isAsking = pair.link.hasOutput
+    #expect(!isAsking, "nothing was sent since")
+    #expect(pair.close() == 0)
   }
 
   @Test func aHostThatWasAsleepDoesNotBlameThePeer() {

@@ -103,6 +103,39 @@ import Testing
     #expect(pair.close() == 0)
   }
 
+  /// A window that holds its stream back grows with the distance; one whose reader is slower stays as it is.
+  @Test(arguments: [
+    (milliseconds: 40, grows: true), (milliseconds: 70, grows: true), (milliseconds: 100, grows: false),
+  ])
+  func aWindowGrowsWithTheDistance(round: (milliseconds: Int, grows: Bool)) throws {
+    var pair = try SessionPair(seed: 13)
+    // The first PING comes back after 40 ms.
+    pair.now = pair.now + .milliseconds(40)
+    let id = try open(&pair)
+    for _ in 0..<60 {
+      let now = pair.now
+      while pair.link.sendCredit(id) > 0 {
+        let count = min(pair.link.sendCredit(id), 65_000)
+        try pair.link.send(id, pair.slice([UInt8](repeating: 1, count: count)), pool: &pair.pool)
+      }
+      // All that the window allows arrives and is read, once in a round.
+      while pair.link.queuedBytes(id) > 0 || pair.link.hasOutput {
+        _ = try pair.exchange()
+        pair.now = now
+        while let event = pair.site.nextEvent() {
+          guard case .data(_, let slice) = event else { continue }
+          pair.pool.release(slice)
+          pair.site.consumed(id, slice.count, now: now)
+        }
+      }
+      _ = try pair.exchange()
+      pair.now = now + .milliseconds(Int64(round.milliseconds))
+    }
+    let window = pair.site.status(of: id)?.window
+    #expect(window == (round.grows ? pair.site.limits.maximumWindow : SessionLimits.initialWindow))
+    #expect(pair.close() == 0)
+  }
+
   // MARK: Frames that wait
 
   /// Applications that open and reset while the line stands still: refused from a bound on, and nothing is forgotten.

@@ -16,8 +16,8 @@ struct ControlLoop: ~Copyable {
 
   /// Reads of 4 KiB in a row, before what waits is sent and pings are thought of.
   private static let readBudget = 64
-  /// The longest wait that a GateManager can ask for.
-  private static let longestRetry = Interval.seconds(3600)
+  /// The longest wait that a GateManager can ask for, in seconds.
+  private static let longestRetry = 3600
 
   init(
     server: GateServer, context: TLSContext, hello: ControlMessage.Hello, timing: ControlTiming,
@@ -60,7 +60,7 @@ struct ControlLoop: ~Copyable {
   private mutating func retryInterval(after failure: GateError) -> Interval {
     let wait = backoff.next(using: &random)
     guard case .refused(let refusal) = failure, let seconds = refusal.retryAfter, seconds > 0 else { return wait }
-    return max(wait, min(.seconds(Int64(clamping: seconds)), Self.longestRetry))
+    return max(wait, .seconds(Int64(min(seconds, Self.longestRetry))))
   }
 
   private func sleep(_ interval: Interval) -> Waking {

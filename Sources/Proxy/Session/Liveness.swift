@@ -9,6 +9,8 @@ struct Liveness {
   private var silentSince: Instant
   private var lastPing: Instant?
   private var probeDeadline: Instant?
+  /// Whether the last PING came back: only then another one can measure anything.
+  private(set) var isAnswered = false
   /// The shortest round trip seen; `nil` before the first answer.
   private(set) var roundTrip: Interval?
   /// The latest round trip, queues included.
@@ -40,6 +42,7 @@ struct Liveness {
   /// A PING goes out: its payload is the time, so that the answer carries it back.
   mutating func ping(now: Instant) -> UInt64 {
     lastPing = now
+    isAnswered = false
     return UInt64(bitPattern: now.nanoseconds)
   }
 
@@ -47,6 +50,7 @@ struct Liveness {
     let sent = Instant(nanoseconds: Int64(bitPattern: value))
     // An answer to nothing we asked isn't a measurement.
     guard let lastPing, sent == lastPing else { return }
+    isAnswered = true
     let sample = max(now - sent, .microseconds(1))
     lastRoundTrip = sample
     roundTrip = roundTrip.map { min($0, sample) } ?? sample

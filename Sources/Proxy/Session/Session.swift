@@ -33,6 +33,8 @@ public struct Session: ~Copyable {
   public internal(set) var counters = SessionCounters()
   var rateIn = Throughput()
   var rateOut = Throughput()
+  /// Payload as of the last `sampleRates`.
+  var sampledBytes: UInt64 = 0
 
   /// - Parameter secrets: from the end-to-end handshake; each secret may be used for one session only.
   public init(

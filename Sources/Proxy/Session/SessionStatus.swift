@@ -152,10 +152,16 @@ extension Session {
     }
   }
 
-  /// Measures the rates; to be called about once a second.
+  /// Measures the rates, and while there is payload the round trip as well; to be called about once a second.
+  ///
+  /// Whoever has something to say isn't asked whether it lives, so that a busy session would know the distance by its
+  /// first PING alone. One that was late would let windows grow to many times what the way holds.
   public mutating func sampleRates(now: Instant) {
     rateIn.sample(counters.dataBytesIn, now: now)
     rateOut.sample(counters.dataBytesOut, now: now)
+    let carried = counters.dataBytesIn &+ counters.dataBytesOut
+    if carried != sampledBytes, liveness.isAnswered { controls.append(.ping(liveness.ping(now: now))) }
+    sampledBytes = carried
   }
 
   /// `nil` once another stream has the slot. A stream that has just ended still answers.

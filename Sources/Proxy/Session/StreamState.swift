@@ -78,7 +78,7 @@ struct SendCredit: Equatable {
 
 /// How much the peer may send, and when to tell it more.
 ///
-/// The window doubles when a whole one is consumed within a few round trips: then the window, not the
+/// The window doubles when a whole one is consumed within two round trips: then the window, not the
 /// reader, is what holds the stream back. A slow reader's window stays small.
 struct ReceiveWindow: Equatable {
   private(set) var limit = UInt64(SessionLimits.initialWindow)
@@ -111,7 +111,7 @@ struct ReceiveWindow: Equatable {
       epochStart = now
       epochConsumed = consumed
     } else if consumed - epochConsumed >= UInt64(size) {
-      if now - epochStart < roundTrip * 4, size * 2 <= maximum, size <= growth {
+      if now - epochStart < roundTrip * 2, size * 2 <= maximum, size <= growth {
         grown = size
         size *= 2
       }

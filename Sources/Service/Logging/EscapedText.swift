@@ -4,8 +4,11 @@
 public struct EscapedText: CustomStringConvertible, Sendable {
   public let description: String
 
+  /// Characters that are kept unless something else is said.
+  public static let defaultLimit = 4096
+
   /// - Parameter limit: characters kept; what is cut off is shown as `…`.
-  public init(_ text: String, limit: Int = 4096) {
+  public init(_ text: String, limit: Int = EscapedText.defaultLimit) {
     var result = ""
     var count = 0
     for scalar in text.unicodeScalars {

@@ -39,10 +39,18 @@ public struct JSONLogHandler: LogHandler {
     return "{" + members.map { "\(string($0.0)):\(string($0.1))" }.joined(separator: ",") + "}\n"
   }
 
-  /// A string as in RFC 8259 section 7, in ASCII where characters could disturb a terminal.
+  /// A string as in RFC 8259 section 7, in ASCII where characters could disturb a terminal; a long one is cut, as in the
+  /// text format.
   private static func string(_ text: String) -> String {
     var result = "\""
+    var left = EscapedText.defaultLimit
     for unit in text.utf16 {
+      // Not between the halves of a surrogate pair.
+      guard left > 0 || UTF16.isTrailSurrogate(unit) else {
+        result += "\\u2026"
+        break
+      }
+      left -= 1
       switch unit {
       case 0x22: result += "\\\""
       case 0x5C: result += "\\\\"

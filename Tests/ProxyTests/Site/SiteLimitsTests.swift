@@ -3,6 +3,7 @@ import Framing
 import Glibc
 import Kernel
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Proxy
@@ -145,8 +146,10 @@ import Testing
   /// counted.
   @Test func unreadDatagramsOfADeviceAreBoundedAndCounted() throws {
     let count = 20_000
+    let isSent = Flag()
     let device = try DatagramServer { socket, source in
       for _ in 0..<count { try? Socket.send([UInt8](repeating: 1, count: 1000).span, to: source, from: socket) }
+      isSent.set()
     }
     var limits = SiteLimits()
     limits.datagramBuffer = 8192
@@ -155,7 +158,7 @@ import Testing
     try link.send(id, [1])
     var arrived = 0
     var last = Clock.now
-    while Clock.now - last < .seconds(1) {
+    while !isSent.isSet || Clock.now - last < .seconds(1) {
       do {
         _ = try link.next(until: Clock.now + .milliseconds(200)) {
           if case .datagram(id, _) = $0 { true } else { false }
@@ -165,7 +168,7 @@ import Testing
       } catch is LinkEnd.Late {}
     }
     link.peer.session.reset(id, .reset, pool: &link.pool)
-    try link.run(for: .milliseconds(500))
+    try link.run(for: .milliseconds(1500))
     let drops = link.site.status.drops
     #expect((drops["receive buffer full"] ?? 0) > 0, "\(drops), \(arrived) arrived")
     let lost = (drops["receive buffer full"] ?? 0) + (drops["datagram queue full"] ?? 0)
@@ -251,6 +254,12 @@ import Testing
     #expect(link.site.status.refusals["FTP: stranger"] == 2)
     #expect(link.close() == 0)
   }
+}
+
+private final class Flag: Sendable {
+  private let value = Atomic(false)
+  var isSet: Bool { value.load(ordering: .acquiring) }
+  func set() { value.store(true, ordering: .releasing) }
 }
 
 /// A device that answers each datagram by a closure.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Devices that do what devices do: one behaviour a port, from the first one on, in the order of the list below.
+"""Devices that do what devices do: one behaviour a port, counted from the first one, as in the list below.
 
 usage: odd_device.py ADDRESS FIRST-PORT
 """
@@ -47,6 +47,12 @@ def source(connection):
         connection.sendall(block)
 
 
+def gigabit_source(connection):
+    """The same, as fast as a port of Gigabit Ethernet: 125 MB in a second (SO_MAX_PACING_RATE)."""
+    connection.setsockopt(socket.SOL_SOCKET, 47, struct.pack("I", 125_000_000))
+    source(connection)
+
+
 def serve(server, behaviour):
     def handle(connection):
         with connection:
@@ -61,7 +67,7 @@ def serve(server, behaviour):
 
 
 address, first = sys.argv[1], int(sys.argv[2])
-for offset, behaviour in enumerate([echo, mute, deaf, resetting, source]):
+for offset, behaviour in [(0, echo), (1, mute), (2, deaf), (3, resetting), (4, source), (6, gigabit_source)]:
     server = socket.create_server((address, first + offset), backlog=100)
     threading.Thread(target=serve, args=(server, behaviour), daemon=True).start()
 # Listens and never accepts: its queue fills up.
