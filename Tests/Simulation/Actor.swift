@@ -44,6 +44,8 @@ struct Actor {
   var isOpen: Bool { openedAt != nil && !isOver }
   /// Has sent its end and seen the other's: whatever comes then, it has no use for.
   var isComplete: Bool { hasFinished && sawFinish }
+  /// Whether what becomes of the connection may be its own doing.
+  var hasBrokenOff: Bool { hasReset || hasClosed }
   /// Nothing will change any more.
   var isOver: Bool { failure != nil || hasReset || isComplete }
 

@@ -73,28 +73,16 @@ extension World {
     case (false, false): outcome.failed += 1
     default: outcome.late += 1
     }
+    guard plan.incident == nil, plan.linkSlabs > 100, plan.siteSlabs > 100, !isSilent(index) else { return }
+    // Without an incident, only an end that breaks off can be the reason for an error, at its own end first.
     let hasFailed = !application.isComplete || !device.isComplete
-    if hasFailed, isOrderly(connections[index].plan), !isSilent(index) { flaws.append("there was no reason to fail") }
-  }
-
-  /// Whether nothing in the plan is a reason for an error.
-  private func isOrderly(_ connection: ConnectionPlan) -> Bool {
-    plan.incident == nil && plan.linkSlabs > 100 && plan.siteSlabs > 100 && connection.dial == .accept
-      && connection.application.ending.isOrderly && connection.device.ending.isOrderly
+    let hasReason = application.hasBrokenOff || device.hasBrokenOff
+    if hasFailed, !hasReason, connections[index].plan.dial == .accept { flaws.append("there was no reason to fail") }
   }
 
   /// Whether the line has lost so much that an end was given up.
   private func isSilent(_ index: Int) -> Bool {
     guard plan.link.loss > 0 || plan.link.corruption > 0 else { return false }
     return connections[index].application.failure == .timedOut || link.silentPorts.contains(Self.port(of: index))
-  }
-}
-
-extension ActorPlan.Ending {
-  var isOrderly: Bool {
-    switch self {
-    case .finishWhenSent, .finishAfterPeer, .finishAtRead: true
-    default: false
-    }
   }
 }

@@ -34,20 +34,18 @@ import Testing
         case 3: .resetAtSent(point)
         default: .resetAtRead(point)
         }
-      var plan = ConnectionPlan()
-      plan.application.size = Self.size
-      plan.device.size = Self.size
       // A byte at a time, so that each point comes by itself.
-      for actor in [\ConnectionPlan.application, \.device] {
-        plan[keyPath: actor].chunk = 1
-        plan[keyPath: actor].readChunk = 1
-        plan[keyPath: actor].sendPause = .milliseconds(1)
-        plan[keyPath: actor].ending = .finishAfterPeer
-      }
-      let (ender, other): (WritableKeyPath<ConnectionPlan, ActorPlan>, WritableKeyPath<ConnectionPlan, ActorPlan>) =
-        side == .application ? (\.application, \.device) : (\.device, \.application)
-      plan[keyPath: ender].ending = ending
-      plan[keyPath: other].ending = .finishWhenSent
+      var ender = ActorPlan()
+      ender.size = Self.size
+      ender.chunk = 1
+      ender.readChunk = 1
+      ender.sendPause = .milliseconds(1)
+      var other = ender
+      ender.ending = ending
+      other.ending = .finishWhenSent
+      var plan = ConnectionPlan()
+      plan.application = side == .application ? ender : other
+      plan.device = side == .application ? other : ender
       connections.append(plan)
     }
     let outcome = try World(WorldPlan(seed: 1, connections: connections)).run()
