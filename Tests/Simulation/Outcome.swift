@@ -75,9 +75,21 @@ extension World {
     }
     guard plan.incident == nil, plan.linkSlabs > 100, plan.siteSlabs > 100, !isSilent(index) else { return }
     // Without an incident, only an end that breaks off can be the reason for an error, at its own end first.
+    // An end has to come by itself, not when the other end has lost its patience.
+    if plan.link.loss == 0, plan.link.corruption == 0 {
+      if isLate(application, device) { flaws.append("the end came late to the device") }
+      if isLate(device, application) { flaws.append("the end came late to the application") }
+    }
     let hasFailed = !application.isComplete || !device.isComplete
     let hasReason = application.hasBrokenOff || device.hasBrokenOff
     if hasFailed, !hasReason, connections[index].plan.dial == .accept { flaws.append("there was no reason to fail") }
+  }
+
+  /// Whether the end of a few bytes took long to come to one who reads at once.
+  private func isLate(_ sender: Actor, _ receiver: Actor) -> Bool {
+    guard let sent = sender.finishedAt, let seen = receiver.sawFinishAt else { return false }
+    return sender.sent < 20_000 && receiver.plan.readPause == .zero && receiver.plan.buffer >= 1 << 14
+      && seen - sent > .seconds(40)
   }
 
   /// Whether the line has lost so much that an end was given up.

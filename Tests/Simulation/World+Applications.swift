@@ -55,7 +55,7 @@ extension World {
       case .finished(let flow):
         guard let index = applications.connectionOf[flow] else { continue }
         network.trace.say(now, "application \(index)", "sees the end")
-        connections[index].application.receiveFinish()
+        connections[index].application.receiveFinish(now: now)
         act(index)
       case .reset(let flow, let cause):
         guard let index = applications.connectionOf[flow] else { continue }
@@ -98,10 +98,10 @@ extension World {
           flow, actor.plan.buffer - connections[index].application.unread, now: now)
       case .finish:
         applications.stack.finish(flow, now: now)
-        connections[index].application.didFinish()
+        connections[index].application.didFinish(now: now)
       case .close where actor.unread == 0:
         applications.stack.finish(flow, now: now)
-        connections[index].application.didClose()
+        connections[index].application.didClose(now: now)
       case .close, .reset, .vanish:
         applications.stack.abort(flow, pool: &applications.pool, now: now)
         connections[index].application.didReset()

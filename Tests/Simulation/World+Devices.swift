@@ -60,7 +60,7 @@ extension World {
         switch network.wires[wire].look(1) {
         case .ended where !actor.sawFinish:
           network.trace.say(now, "device \(dials[dial].connection)", "sees the end")
-          dials[dial].device.receiveFinish()
+          dials[dial].device.receiveFinish(now: now)
         case .failed(let error): dials[dial].device.fail(error == .timedOut ? .timedOut : .reset)
         default: break
         }
@@ -82,10 +82,10 @@ extension World {
         }
       case .finish:
         network.finish(wire, 1)
-        dials[dial].device.didFinish()
+        dials[dial].device.didFinish(now: now)
       case .close:
         network.close(wire, 1, reset: false)
-        if readable > 0 { dials[dial].device.didReset() } else { dials[dial].device.didClose() }
+        if readable > 0 { dials[dial].device.didReset() } else { dials[dial].device.didClose(now: now) }
       case .reset:
         network.close(wire, 1, reset: true)
         dials[dial].device.didReset()
