@@ -127,7 +127,6 @@ package final class World {
 
   /// No world has to take as many; one that does is stuck in a circle.
   private static let stepLimit = 3_000_000
-  private static let timeLimit = Interval.seconds(4 * 3600)
 
   /// Runs until everything is over.
   package func run() -> Outcome {
@@ -138,7 +137,9 @@ package final class World {
         break
       }
       if steps > Self.stepLimit { problems.append("\(steps) steps: it goes in circles") }
-      if network.now - Self.start > Self.timeLimit { problems.append("it isn't over after four hours") }
+      if network.now - Self.start > plan.timeLimit {
+        problems.append("it isn't over after \(Int(plan.timeLimit.seconds)) s")
+      }
     }
     if problems.isEmpty {
       finish()
