@@ -155,7 +155,9 @@ actor LinkService {
     site.pause?.cancel()
     adapter?.detach(site: name)
     if let session = site.session { gate?.leave(session, reason: "disconnected by the user") }
-    log.info("disconnected", metadata: ["site": "\(name)"])
+    var story: Logger.Metadata = ["site": "\(name)"]
+    if let session = site.session { story["session"] = "\(session)" }
+    log.info("disconnected", metadata: story)
     return true
   }
 
@@ -255,11 +257,12 @@ actor LinkService {
     let (id, reason) = (notice.id, "\(notice.end)")
     totals.sessionsEnded[notice.end.label, default: 0] += 1
     gate?.leave(id, reason: reason)
-    // One that its user has left is no longer among them.
-    let left = sites.first { $0.value.session == id }
-    log.info(
-      "session ended", metadata: ["session": "\(id)", "reason": "\(reason)", "site": "\(left?.key ?? "")"])
-    guard let (name, site) = left else { return }
+    // One that its user has left is no longer among them; `leave` has logged its name.
+    let lost = sites.first { $0.value.session == id }
+    var story: Logger.Metadata = ["session": "\(id)", "reason": "\(reason)"]
+    if let lost { story["site"] = "\(lost.key)" }
+    log.info("session ended", metadata: story)
+    guard let (name, site) = lost else { return }
     sites[name]?.session = nil
     sites[name]?.aliases = []
     sites[name]?.isConnected = false

@@ -27,6 +27,9 @@ public struct StackConfiguration: Sendable {
   public var userTimeout = Interval.seconds(100)
   /// Silence after which an open connection is probed, and how often before it is given up; `nil` for never.
   public var keepAlive: Interval? = .seconds(600)
+  /// The same for a peer that has finished: it may have left since, with nobody to read what would still come, and on a
+  /// virtual device a question costs next to nothing. Linux keeps such an end for 60 s (tcp_fin_timeout).
+  public var halfClosedKeepAlive: Interval? = .seconds(15)
   public var keepAliveProbes = 6
   /// TIME-WAIT lasts this long: twice the segment lifetime, which on a virtual device is next to nothing. RFC 9293
   /// asks for 4 minutes, meant for the Internet.

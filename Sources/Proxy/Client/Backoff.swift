@@ -2,9 +2,10 @@ import Primitives
 
 /// How long to wait before the next attempt: exponential with jitter, in two stages.
 ///
-/// Each wait lies in the upper half below its ceiling: after a GateManager's restart a thousand sites come back spread
-/// out, and none comes back at once. The ceiling doubles to `brisk` and stays there for some minutes, since most
-/// outages are short and users wait for their end; then it doubles on to `longest`.
+/// The first wait is up to four times the shortest one: after a GateManager's restart, which takes a second or two, a
+/// thousand sites come back spread out over as long again, and none comes back at once. Each later one lies in the upper
+/// half below its ceiling. The ceiling doubles to `brisk` and stays there for some minutes, since most outages are short
+/// and users wait for their end; then it doubles on to `longest`.
 public struct Backoff: Hashable, Sendable {
   /// The shortest wait.
   public let shortest: Interval
@@ -31,11 +32,17 @@ public struct Backoff: Hashable, Sendable {
   /// The wait before the next attempt.
   public mutating func next(using random: inout some RandomNumberGenerator) -> Interval {
     let limit = waits < Self.briskWaits ? brisk : longest
+    let isFirst = waits == 0
     waits = min(waits + 1, Self.briskWaits)
-    let (doubled, overflow) = ceiling.nanoseconds.multipliedReportingOverflow(by: 2)
-    ceiling = overflow ? limit : min(Interval(nanoseconds: doubled), limit)
+    ceiling = Self.doubled(ceiling, limit: limit)
     let floor = max(shortest, ceiling / 2)
-    return Interval(nanoseconds: Int64.random(in: floor.nanoseconds...max(floor, ceiling).nanoseconds, using: &random))
+    let top = max(floor, isFirst ? Self.doubled(ceiling, limit: limit) : ceiling)
+    return Interval(nanoseconds: Int64.random(in: floor.nanoseconds...top.nanoseconds, using: &random))
+  }
+
+  private static func doubled(_ interval: Interval, limit: Interval) -> Interval {
+    let (doubled, overflow) = interval.nanoseconds.multipliedReportingOverflow(by: 2)
+    return overflow ? limit : min(Interval(nanoseconds: doubled), limit)
   }
 
   /// To be called after a connection that has lasted, or when there is a reason to hope.

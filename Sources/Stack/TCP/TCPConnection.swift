@@ -75,6 +75,7 @@ struct TCPConnection {
 
   // Keepalive.
   var lastHeard: Instant
+  private var lastProbe: Instant
   var unansweredProbes = 0
 
   /// How the stack's MTU bounds segments: the MSS that we announce.
@@ -116,6 +117,7 @@ struct TCPConnection {
     self.timestampOffset = timestampOffset
     openDeadline = now + configuration.openTimeout
     lastHeard = now
+    lastProbe = now
     announcedSegment = configuration.announcedSegment(tuple.source.address.family)
   }
 
@@ -197,16 +199,17 @@ struct TCPConnection {
   // MARK: Time
 
   func deadline(_ configuration: StackConfiguration) -> Instant? {
-    var nearest = Instant.earliest(openDeadline, sender.nextDeadline)
-    if let interval = configuration.keepAlive, state.isSynchronized, sender.retransmitDeadline == nil {
-      nearest = Instant.earliest(nearest, keepAliveDeadline(interval))
-    }
-    return nearest
+    let nearest = Instant.earliest(openDeadline, sender.nextDeadline)
+    return Instant.earliest(nearest, keepAliveDeadline(configuration))
   }
 
-  /// Probes that go unanswered follow each other eight times as fast as the first comes.
-  private func keepAliveDeadline(_ interval: Interval) -> Instant {
-    lastHeard + interval + interval / 8 * Int64(unansweredProbes)
+  /// When an idle peer is asked whether it is still there. Probes that go unanswered follow each other eight times as
+  /// fast as the first comes: each has its time, also after this host stood still for longer than all of them.
+  private func keepAliveDeadline(_ configuration: StackConfiguration) -> Instant? {
+    guard state.isSynchronized, sender.retransmitDeadline == nil else { return nil }
+    let wish = receiver.isFinished ? configuration.halfClosedKeepAlive : configuration.keepAlive
+    guard let interval = wish else { return nil }
+    return unansweredProbes == 0 ? lastHeard + interval : lastProbe + interval / 8
   }
 
   mutating func handleTimeout(context: inout StackContext, now: Instant) -> Disposition {
@@ -224,11 +227,10 @@ struct TCPConnection {
     if sender.tailProbeExpired(now: now) { context.counters.tailLossProbes &+= 1 }
     sender.reorderingExpired(now: now)
     if sender.persistExpired(now: now) { needsProbe = true }
-    if let interval = configuration.keepAlive, state.isSynchronized, sender.retransmitDeadline == nil,
-      keepAliveDeadline(interval) <= now
-    {
+    if let deadline = keepAliveDeadline(configuration), deadline <= now {
       if unansweredProbes >= configuration.keepAliveProbes { return giveUp(context: &context) }
       unansweredProbes += 1
+      lastProbe = now
       needsProbe = true
     }
     return .open

@@ -19,6 +19,8 @@ DATAGRAM = 200
 DATAGRAMS = 3
 # UDP flows that wait for an answer at once: what a device's queue and a switch would take.
 OUTSTANDING = 500
+# ip(7); Python 3.11 has no name for it.
+IP_PKTINFO = 8
 
 
 def raise_limit():
@@ -34,6 +36,8 @@ def serve(address, port):
         datagrams.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
     except PermissionError:
         pass
+    # Answers leave from the address that was asked: a device has several here, and its clients know one.
+    datagrams.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     datagrams.bind((address, port))
     datagrams.setblocking(False)
     poll = select.epoll()
@@ -57,8 +61,8 @@ def serve(address, port):
             elif fd == datagrams.fileno():
                 try:
                     while True:
-                        payload, source = datagrams.recvfrom(65536)
-                        datagrams.sendto(payload, source)
+                        payload, control, _, source = datagrams.recvmsg(65536, socket.CMSG_SPACE(12))
+                        datagrams.sendmsg([payload], control, 0, source)
                 except BlockingIOError:
                     pass
             else:
