@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// What `Simulator` found.
-private struct Summary: Decodable {
+private struct SimulationFigures: Decodable {
   var connections: Int
   var complete: Int
   var failed: Int
@@ -16,7 +16,7 @@ private struct Summary: Decodable {
   .enabled(if: Place.hasBinaries("Simulator"), "Simulator isn't built in release mode: `make test` does that first"))
 func simulatedConnectionsKeepTheirPromises() throws {
   let output = try Shell.run(["\(Place.binaries)/Simulator", "--connections", "10000", "--seed", "1"])
-  let figures = try JSONDecoder().decode(Summary.self, from: Data(output.lastLine.utf8))
+  let figures = try JSONDecoder().decode(SimulationFigures.self, from: Data(output.lastLine.utf8))
   #expect(figures.broken == 0 && output.status == 0, "\(output)")
   #expect(figures.connections >= 10_000)
   // Most of what is planned in order comes to its end in order, so that there is something to see.
@@ -30,6 +30,6 @@ func simulatedConnectionsKeepTheirPromises() throws {
 func aMillionSimulatedConnections() throws {
   let output = try Shell.run(
     ["\(Place.binaries)/Simulator", "--connections", "1000000", "--seed", "1000000"], limit: 3600)
-  let figures = try JSONDecoder().decode(Summary.self, from: Data(output.lastLine.utf8))
+  let figures = try JSONDecoder().decode(SimulationFigures.self, from: Data(output.lastLine.utf8))
   #expect(figures.broken == 0 && output.status == 0, "\(output)")
 }

@@ -26,11 +26,12 @@ struct Actor {
   private(set) var received = 0
   private(set) var unread = 0
   private(set) var mismatch: String?
-  private(set) var hasFinished = false
+  /// When it ended its own direction, and when it saw the end of the other one.
+  private(set) var finishedAt: Instant?
+  private(set) var sawFinishAt: Instant?
   private(set) var hasClosed = false
   /// Ended the connection by itself, and not in order.
   private(set) var hasReset = false
-  private(set) var sawFinish = false
   private(set) var failure: Failure?
   private var nextSend = Instant.zero
   private var nextRead = Instant.zero
@@ -42,8 +43,12 @@ struct Actor {
   }
 
   var isOpen: Bool { openedAt != nil && !isOver }
+  var hasFinished: Bool { finishedAt != nil }
+  var sawFinish: Bool { sawFinishAt != nil }
   /// Has sent its end and seen the other's: whatever comes then, it has no use for.
   var isComplete: Bool { hasFinished && sawFinish }
+  /// Whether what becomes of the connection may be its own doing.
+  var hasBrokenOff: Bool { hasReset || hasClosed }
   /// Nothing will change any more.
   var isOver: Bool { failure != nil || hasReset || isComplete }
 
@@ -62,10 +67,10 @@ struct Actor {
     if !isRead { unread += bytes.count }
   }
 
-  mutating func receiveFinish() {
+  mutating func receiveFinish(now: Instant) {
     // Who has reset the connection isn't told any more.
     guard !isOver else { return }
-    sawFinish = true
+    sawFinishAt = now
   }
 
   mutating func fail(_ failure: Failure) {
@@ -134,13 +139,13 @@ struct Actor {
   mutating func didSend(_ count: Int) { sent += count }
   mutating func didRead(_ count: Int) { unread -= min(unread, count) }
 
-  mutating func didFinish() {
-    hasFinished = true
+  mutating func didFinish(now: Instant) {
+    if finishedAt == nil { finishedAt = now }
   }
 
-  mutating func didClose() {
+  mutating func didClose(now: Instant) {
     hasClosed = true
-    didFinish()
+    didFinish(now: now)
   }
 
   mutating func didReset() {

@@ -73,28 +73,28 @@ extension World {
     case (false, false): outcome.failed += 1
     default: outcome.late += 1
     }
+    guard plan.incident == nil, plan.linkSlabs > 100, plan.siteSlabs > 100, !isSilent(index) else { return }
+    // Without an incident, only an end that breaks off can be the reason for an error, at its own end first.
+    // An end has to come by itself, not when the other end has lost its patience.
+    if plan.link.loss == 0, plan.link.corruption == 0 {
+      if isLate(application, device) { flaws.append("the end came late to the device") }
+      if isLate(device, application) { flaws.append("the end came late to the application") }
+    }
     let hasFailed = !application.isComplete || !device.isComplete
-    if hasFailed, isOrderly(connections[index].plan), !isSilent(index) { flaws.append("there was no reason to fail") }
+    let hasReason = application.hasBrokenOff || device.hasBrokenOff
+    if hasFailed, !hasReason, connections[index].plan.dial == .accept { flaws.append("there was no reason to fail") }
   }
 
-  /// Whether nothing in the plan is a reason for an error.
-  private func isOrderly(_ connection: ConnectionPlan) -> Bool {
-    plan.incident == nil && plan.linkSlabs > 100 && plan.siteSlabs > 100 && connection.dial == .accept
-      && connection.application.ending.isOrderly && connection.device.ending.isOrderly
+  /// Whether the end of a few bytes took long to come to one who reads at once.
+  private func isLate(_ sender: Actor, _ receiver: Actor) -> Bool {
+    guard let sent = sender.finishedAt, let seen = receiver.sawFinishAt else { return false }
+    return sender.sent < 20_000 && receiver.plan.readPause == .zero && receiver.plan.buffer >= 1 << 14
+      && seen - sent > .seconds(40)
   }
 
   /// Whether the line has lost so much that an end was given up.
   private func isSilent(_ index: Int) -> Bool {
     guard plan.link.loss > 0 || plan.link.corruption > 0 else { return false }
     return connections[index].application.failure == .timedOut || link.silentPorts.contains(Self.port(of: index))
-  }
-}
-
-extension ActorPlan.Ending {
-  var isOrderly: Bool {
-    switch self {
-    case .finishWhenSent, .finishAfterPeer, .finishAtRead: true
-    default: false
-    }
   }
 }

@@ -101,6 +101,8 @@ package struct WorldPlan {
   package var connections: [ConnectionPlan] = []
   package var incident: (time: Interval, what: Incident)?
   package var flaw: Flaw?
+  /// By when everything must be over.
+  package var timeLimit = Interval.seconds(4 * 3600)
 
   /// A world on a good line, where nothing happens but what its connections do.
   package init(seed: UInt64, connections: [ConnectionPlan]) {

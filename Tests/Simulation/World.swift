@@ -36,18 +36,20 @@ package final class World {
   var connections: [Connection] = []
   var dials: [Dial] = []
   /// Whom a wire leads to.
-  private var dialOfWire: [Int: Int] = [:]
+  var dialOfWire: [Int: Int] = [:]
   var toLink: FaultyLink
   var toApplications: FaultyLink
   private var packets: [FaultyLink.Packet?] = []
   private var freePackets: [Int] = []
   private(set) var steps = 0
-  private var problems: [String] = []
-  private let alias: AgentAlias
+  /// Steps since time last moved on.
+  private var stillSteps = 0
+  var problems: [String] = []
+  let alias: AgentAlias
 
   static let start = Instant(nanoseconds: 1_000_000_000)
-  private static let firstPort: UInt16 = 10_000
-  private static let firstApplicationPort: UInt16 = 40_000
+  static let firstPort: UInt16 = 10_000
+  static let firstApplicationPort: UInt16 = 40_000
 
   /// Where a connection goes, by which everybody knows it.
   static func port(of connection: Int) -> UInt16 { firstPort + UInt16(connection) }
@@ -125,7 +127,6 @@ package final class World {
 
   /// No world has to take as many; one that does is stuck in a circle.
   private static let stepLimit = 3_000_000
-  private static let timeLimit = Interval.seconds(4 * 3600)
 
   /// Runs until everything is over.
   package func run() -> Outcome {
@@ -136,7 +137,9 @@ package final class World {
         break
       }
       if steps > Self.stepLimit { problems.append("\(steps) steps: it goes in circles") }
-      if network.now - Self.start > Self.timeLimit { problems.append("it isn't over after four hours") }
+      if network.now - Self.start > plan.timeLimit {
+        problems.append("it isn't over after \(Int(plan.timeLimit.seconds)) s")
+      }
     }
     if problems.isEmpty {
       finish()
@@ -156,11 +159,40 @@ package final class World {
     next = Instant.earliest(next, site.nextDeadline)
     guard let next else { return false }
     steps += 1
+    watch(next)
     network.now = max(network.now, next)
     while let event = network.agenda.popDue(network.now) { handle(event) }
     handleTimeouts()
     flushApplications()
     return true
+  }
+
+  /// A deadline that comes again and again without time passing would keep a processor busy for nothing. And what is
+  /// bounded must be so all the time, of which samples are taken.
+  private func watch(_ next: Instant) {
+    stillSteps = next > network.now ? 0 : stillSteps + 1
+    if stillSteps > 100 { problems.append("a deadline comes again and again") }
+    guard steps % 64 == 0 else { return }
+    if !link.isStopped, link.core.sites.contains(link.site) {
+      checkBounds(link.core.sites[link.site].peer, link.core.pool, "LinkManager")
+    }
+    if site.end == nil { checkBounds(site.peer, site.pool, "SiteManager") }
+  }
+
+  private func checkBounds(_ peer: borrowing BufferedSession, _ pool: borrowing SlabPool, _ who: String) {
+    var status = SessionStatus()
+    peer.describe(into: &status)
+    let queues = status.queues
+    // A gathered write, and what a record may add.
+    if queues.sealed > 2 * 256 * 1024 { problems.append("\(who) has \(queues.sealed) bytes sealed ahead") }
+    if queues.held > queues.windows { problems.append("\(who) holds \(queues.held) of \(queues.windows) bytes") }
+    if queues.windows > plan.session.memoryBudget + status.streams * SessionLimits.initialWindow {
+      problems.append("\(who) has given windows of \(queues.windows) bytes")
+    }
+    if queues.controlFrames > plan.session.controlFrames {
+      problems.append("\(who) has \(queues.controlFrames) control frames waiting")
+    }
+    if pool.slabsInUse > pool.limit { problems.append("\(who) has \(pool.slabsInUse) slabs") }
   }
 
   private func handleTimeouts() {
@@ -237,7 +269,7 @@ package final class World {
   // MARK: Turns
 
   /// Lets a host's loop go round; if there is more to do, it goes on in a moment.
-  private func turn(_ host: Host) {
+  func turn(_ host: Host) {
     switch host {
     case .link:
       let isBusy = link.turn(&network)
@@ -304,221 +336,6 @@ package final class World {
         packets.append(packet)
       }
       network.agenda.book(.packet(index, toLink: isToLink), at: due)
-    }
-  }
-
-  // MARK: Applications
-
-  private func connect(_ index: Int) {
-    let plan = connections[index].plan
-    let address = plan.isV6 ? alias.v6?.address : alias.v4?.address
-    guard let address else { return problems.append("no alias") }
-    let source = plan.isV6 ? IPAddress("fd00::1")! : IPAddress(10, 0, 0, 1)
-    do throws(StackError) {
-      let flow = try applications.stack.connect(
-        from: Endpoint(source, Self.firstApplicationPort + UInt16(index)),
-        to: Endpoint(address, Self.port(of: index)), now: network.now)
-      connections[index].flow = flow
-      applications.connectionOf[flow] = index
-      applications.stack.setReceiveCredit(flow, plan.application.buffer, now: network.now)
-      applications.needsFlush = true
-    } catch {
-      problems.append("connection \(index): \(error)")
-    }
-  }
-
-  private func takeApplicationEvents() {
-    let now = network.now
-    while let event = applications.stack.nextEvent() {
-      switch event {
-      case .established(let flow):
-        guard let index = applications.connectionOf[flow] else { continue }
-        connections[index].application.opened(now: now)
-        network.trace.say(now, "application \(index)", "connected")
-        act(index)
-      case .received(let flow, let slice):
-        guard let index = applications.connectionOf[flow] else {
-          applications.pool.release(slice)
-          continue
-        }
-        let actor = connections[index].application
-        if actor.hasClosed {
-          // Nobody is there to read it.
-          applications.stack.abort(flow, pool: &applications.pool, now: now)
-          connections[index].application.didReset()
-        } else {
-          applications.pool.withSpan(slice) { connections[index].application.receive($0, isRead: false) }
-          let actor = connections[index].application
-          if actor.unread > actor.plan.buffer {
-            problems.append("connection \(index): \(actor.unread) bytes in a buffer of \(actor.plan.buffer)")
-          }
-        }
-        applications.pool.release(slice)
-        act(index)
-      case .acknowledged(let flow, _):
-        if let index = applications.connectionOf[flow] { act(index) }
-      case .finished(let flow):
-        guard let index = applications.connectionOf[flow] else { continue }
-        network.trace.say(now, "application \(index)", "sees the end")
-        connections[index].application.receiveFinish()
-        act(index)
-      case .reset(let flow, let cause):
-        guard let index = applications.connectionOf[flow] else { continue }
-        network.trace.say(now, "application \(index)", "sees a reset: \(cause)")
-        let failure: Actor.Failure =
-          switch cause {
-          case .byApplication: .reset
-          case .refused: .refused
-          case .timedOut: .timedOut
-          }
-        connections[index].application.fail(failure)
-      case .closed: break
-      case .datagram(_, let slice), .echoRequested(_, let slice): applications.pool.release(slice)
-      case .openRequested, .datagramFlowRequested, .datagramRejected, .datagramFlowExpired: break
-      }
-    }
-  }
-
-  /// Lets an application do what it has to do.
-  private func act(_ index: Int) {
-    guard let flow = connections[index].flow else { return }
-    let now = network.now
-    while true {
-      let actor = connections[index].application
-      let room = max(0, ApplicationHost.sendBuffer - applications.stack.unacknowledged(flow))
-      let step = connections[index].application.next(
-        room: room, readable: actor.unread, &network.random, now: now)
-      applications.needsFlush = true
-      if network.trace.isWanted { tell("application \(index)", step) }
-      switch step {
-      case .send(let count):
-        guard applications.send(flow, count, key: actor.sendKey, from: actor.sent, now: now) else {
-          problems.append("connection \(index): no memory for the application")
-          return
-        }
-        connections[index].application.didSend(count)
-      case .read(let count):
-        connections[index].application.didRead(count)
-        applications.stack.setReceiveCredit(
-          flow, actor.plan.buffer - connections[index].application.unread, now: now)
-      case .finish:
-        applications.stack.finish(flow, now: now)
-        connections[index].application.didFinish()
-      case .close where actor.unread == 0:
-        applications.stack.finish(flow, now: now)
-        connections[index].application.didClose()
-      case .close, .reset, .vanish:
-        applications.stack.abort(flow, pool: &applications.pool, now: now)
-        connections[index].application.didReset()
-      case .sleep(let time):
-        if let time { network.agenda.book(.application(connection: index), at: max(time, now + .microseconds(1))) }
-        return
-      }
-    }
-  }
-
-  private func tell(_ who: String, _ step: Actor.Step) {
-    switch step {
-    case .sleep: break
-    default: network.trace.say(network.now, who, "\(step)")
-    }
-  }
-
-  // MARK: Devices
-
-  private func beginDials() {
-    while let (flow, port) = site.dials.popFirst() {
-      guard site.flows.contains(flow) else { continue }
-      let index = Int(port) - Int(Self.firstPort)
-      guard connections.indices.contains(index) else { return problems.append("a dial to port \(port)") }
-      let plan = connections[index].plan
-      let wire = network.addWire(
-        capacity: plan.device.buffer, latency: .microseconds(200), jitter: .microseconds(200))
-      let dial = dials.count
-      dials.append(
-        Dial(
-          connection: index, flow: flow, wire: wire,
-          device: Actor(plan.device, sendKey: 2 * index + 1, receiveKey: 2 * index)))
-      connections[index].dials.append(dial)
-      dialOfWire[wire] = dial
-      site.flows[flow].wire = wire
-      network.trace.say(network.now, "site", "dials device \(index): dial \(dial)")
-      if plan.dial != .silence { network.agenda.book(.dialled(dial: dial), at: network.now + plan.dialTime) }
-    }
-  }
-
-  private func dialled(_ dial: Int) {
-    let flow = dials[dial].flow
-    // Given up meanwhile: the device has never heard of it, or has forgotten it.
-    guard site.end == nil, site.flows.contains(flow) else { return }
-    switch connections[dials[dial].connection].plan.dial {
-    case .accept:
-      dials[dial].device.opened(now: network.now)
-      site.dialled(flow, nil, &network)
-      actDevice(dial)
-    case .refuse: site.dialled(flow, Refusal(.deviceRefused), &network)
-    case .unreachable: site.dialled(flow, Refusal(.hostUnreachable), &network)
-    case .silence: break
-    }
-    turn(.site)
-  }
-
-  private func deviceReady(_ dial: Int, _ event: WireEvent) {
-    if case .failure(_, let error) = event, network.wires[dials[dial].wire].readable(1) == 0 {
-      network.trace.say(network.now, "device \(dials[dial].connection)", "sees \(error)")
-      dials[dial].device.fail(error == .timedOut ? .timedOut : .reset)
-    }
-    actDevice(dial)
-  }
-
-  /// Lets a device do what it has to do.
-  private func actDevice(_ dial: Int) {
-    let wire = dials[dial].wire
-    let now = network.now
-    while true {
-      let actor = dials[dial].device
-      let readable = network.wires[wire].readable(1)
-      if readable == 0, !actor.isOver, !actor.hasClosed, actor.openedAt != nil {
-        switch network.wires[wire].look(1) {
-        case .ended where !actor.sawFinish:
-          network.trace.say(now, "device \(dials[dial].connection)", "sees the end")
-          dials[dial].device.receiveFinish()
-        case .failed(let error): dials[dial].device.fail(error == .timedOut ? .timedOut : .reset)
-        default: break
-        }
-      }
-      let step = dials[dial].device.next(
-        room: network.wires[wire].room(1), readable: readable, &network.random, now: now)
-      if network.trace.isWanted { tell("device \(dials[dial].connection)", step) }
-      switch step {
-      case .send(let count):
-        var bytes = [UInt8](repeating: 0, count: count)
-        var span = bytes.mutableSpan
-        Pattern.write(actor.sendKey, from: actor.sent, into: &span)
-        let moved = network.write(wire, 1, bytes.span) ?? 0
-        dials[dial].device.didSend(moved)
-        if moved == 0 { dials[dial].device.fail(.reset) }
-      case .read(let count):
-        network.take(wire, 1, count) { bytes in
-          dials[dial].device.receive(bytes, isRead: true)
-        }
-      case .finish:
-        network.finish(wire, 1)
-        dials[dial].device.didFinish()
-      case .close:
-        network.close(wire, 1, reset: false)
-        if readable > 0 { dials[dial].device.didReset() } else { dials[dial].device.didClose() }
-      case .reset:
-        network.close(wire, 1, reset: true)
-        dials[dial].device.didReset()
-      case .vanish:
-        network.die(wire, 1, after: .seconds(60))
-        dials[dial].device.didReset()
-      case .sleep(let time):
-        if dials[dial].device.isComplete { network.close(wire, 1, reset: false) }
-        if let time { network.agenda.book(.device(dial: dial), at: max(time, now + .microseconds(1))) }
-        return
-      }
     }
   }
 
