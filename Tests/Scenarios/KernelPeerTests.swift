@@ -124,9 +124,9 @@ extension WholeSystem {
         for delay in [0, 5_000, 20_000] {
           for loss in [0, 0.01, 0.05] {
             for congestion in ["reno", "none"] {
-              let size = loss == 0 ? 100_000_000 : delay == 0 ? 20_000_000 : loss < 0.02 ? 4_000_000 : 1_000_000
+              let size = loss == 0 ? 40_000_000 : delay == 0 ? 20_000_000 : loss < 0.02 ? 4_000_000 : 1_000_000
               let (up, down) = try compare(
-                path, line: "delay=\(delay) loss=\(loss)", bytes: size / (delay > 5_000 ? 2 : 1), rounds: 7,
+                path, line: "delay=\(delay) loss=\(loss)", bytes: size / (delay > 5_000 ? 2 : 1), rounds: 5,
                 congestion: congestion, together: delay > 0 && loss > 0)
               print("\(algorithm) and \(congestion):", up.ratio, down.ratio)
               guard loss == 0.01, algorithm == "reno" else { continue }
