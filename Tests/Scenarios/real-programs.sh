@@ -110,7 +110,7 @@ rsync_both_ways() {
 
 start_ftp_server() {
   local home=$state/device-a/ftp
-  mkdir -p "$home/upload" && cp "$bulk" "$home/bulk" && chmod 755 "$state" "$state/device-a" "$home" &&
+  mkdir -p "$home/upload" "$state/device-a/empty" && cp "$bulk" "$home/bulk" && chmod 755 "$state" "$state/device-a" "$home" &&
     chmod 644 "$home/bulk" && chown ftp "$home/upload" || return 1
   cat >"$state/device-a/vsftpd.conf" <<END_FTP
 listen=YES
@@ -126,6 +126,7 @@ pasv_min_port=30000
 pasv_max_port=30009
 port_enable=YES
 seccomp_sandbox=NO
+secure_chroot_dir=$state/device-a/empty
 END_FTP
   start vsftpd device-a vsftpd "$state/device-a/vsftpd.conf"
 }
