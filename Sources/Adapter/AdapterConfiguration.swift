@@ -31,6 +31,8 @@ public struct AdapterConfiguration: Sendable {
   public var localStreamBuffer = 256 * 1024
   /// Slabs of 256 KiB for payload in motion or waiting for an application.
   public var slabs = 512
+  /// Of data connections that FTP control connections lead to.
+  package var ftp = FTPLimits()
   public var session = SessionLimits()
   public var stack = StackLimits()
 

@@ -21,6 +21,10 @@ package struct AdapterCore: ~Copyable {
   var bindings: SlotMap<FlowBinding>
   var bindingOfFlow: [FlowID: SlotID] = [:]
   var bindingOfEcho: [EchoKey: SlotID] = [:]
+  /// FTP control connections, by their binding.
+  var ftp: [SlotID: FTPConnection] = [:]
+  /// Data connections that devices have announced on them.
+  var pinholes: FTPPinholes
   var refusals: RefusalLog
   /// Where the bytes of local streams are put.
   var localLane = SlabLane()
@@ -46,6 +50,7 @@ package struct AdapterCore: ~Copyable {
     bindings = SlotMap(
       limit: configuration.stack.tcpFlows + configuration.stack.udpFlows + configuration.echoFlows
         + configuration.localStreams)
+    pinholes = FTPPinholes(limits: configuration.ftp)
     refusals = RefusalLog(limit: configuration.rememberedRefusals)
     nextSweep = now + .seconds(1)
     bindingOfFlow.reserveCapacity(1024)

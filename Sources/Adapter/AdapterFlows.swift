@@ -16,7 +16,7 @@ extension AdapterCore {
           pool.release(slice)
           continue
         }
-        send(slice, from: id, now: now)
+        if bindings[id].isFTPControl { takeCommands(slice, id, now: now) } else { send(slice, from: id, now: now) }
       case .datagram(let flow, let slice):
         guard let id = bindingOfFlow[flow] else {
           pool.release(slice)
@@ -27,13 +27,21 @@ extension AdapterCore {
       case .acknowledged(let flow, let count):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
-        sites[binding.site].peer.session.consumed(binding.stream, count, now: now)
+        if binding.isFTPControl {
+          acknowledgedReplies(id, flow, count, now: now)
+        } else {
+          sites[binding.site].peer.session.consumed(binding.stream, count, now: now)
+        }
       case .openRequested(let flow, let tuple): openFlow(flow, tuple, .tcp, now: now)
       case .datagramFlowRequested(let flow, let tuple): openFlow(flow, tuple, .udp, now: now)
       case .finished(let flow):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
-        sites[binding.site].peer.session.finish(binding.stream)
+        if binding.isFTPControl {
+          finishCommands(id, now: now)
+        } else {
+          sites[binding.site].peer.session.finish(binding.stream)
+        }
       case .reset(let flow, let cause):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
@@ -48,7 +56,11 @@ extension AdapterCore {
         sites[binding.site].peer.session.reset(binding.stream, .limit, pool: &pool)
         unbind(id, .idle, now: now)
       case .echoRequested(let echo, let slice): forward(echo, slice, now: now)
-      case .established: break
+      case .established(let flow):
+        // One that this end has opened, for a device's connection; the others have their credit already.
+        guard let id = bindingOfFlow[flow] else { continue }
+        let binding = bindings[id]
+        stack.setReceiveCredit(flow, sites[binding.site].peer.session.sendCredit(binding.stream), now: now)
       }
     }
   }
@@ -65,7 +77,13 @@ extension AdapterCore {
   }
 
   private mutating func openFlow(_ flow: FlowID, _ tuple: FiveTuple, _ transport: TransportProtocol, now: Instant) {
-    switch table.verdict(transport, tuple.destination) {
+    var verdict = table.verdict(transport, tuple.destination)
+    if case .denied(let denial) = verdict, takeAnnounced(denial, tuple.destination, now: now),
+      let (alias, offset) = table.alias(of: tuple.destination.address)
+    {
+      verdict = .permitted(alias, hostOffset: offset)
+    }
+    switch verdict {
     case .denied(let denial):
       refusals.add(
         transport, tuple.destination, label: denial.label, reason: denial.description, connection: nil, now: now)
@@ -75,6 +93,10 @@ extension AdapterCore {
       do throws(Framing.Refusal) {
         let id = try open(.flow(flow), alias, transport, from: tuple.source, tuple.destination, offset, now: now)
         bindingOfFlow[flow] = id
+        if transport == .tcp, alias.agent.ftp.contains(where: { $0.contains(tuple.destination.port) }) {
+          bindings[id].isFTPControl = true
+          ftp[id] = FTPConnection(alias: tuple.destination.address)
+        }
         // Datagrams need no answer first: the site judges each flow before it passes one on.
         if transport == .udp { stack.acceptDatagrams(flow, pool: &pool, now: now) }
       } catch {
@@ -131,16 +153,19 @@ extension AdapterCore {
         guard let id = binding(site, stream) else { continue }
         let credit = sites[site].peer.session.sendCredit(stream)
         switch bindings[id].end {
+        case .flow(let flow) where bindings[id].isFTPControl: sendCommands(id, flow, now: now)
         case .flow(let flow): stack.setReceiveCredit(flow, credit, now: now)
         case .local(let local): pump(local, id)
-        case .echo: break
+        case .echo, .awaited: break
         }
       case .finished(let stream):
         guard let id = binding(site, stream) else { continue }
         switch bindings[id].end {
-        case .flow(let flow): stack.finish(flow, now: now)
+        case .flow(let flow):
+          if bindings[id].isFTPControl { finishReplies(id, now: now) }
+          stack.finish(flow, now: now)
         case .local(let local): local.receiveEnd()
-        case .echo: break
+        case .echo, .awaited: break
         }
       case .reset(let stream, let code):
         guard let id = binding(site, stream) else { continue }
@@ -153,7 +178,8 @@ extension AdapterCore {
         } else {
           bindings[id].outcome = sites[site].peer.session.status(of: stream)
         }
-      case .openRequested, .listenRequested, .listening, .goingAway: break
+      case .listening(let stream): if let id = binding(site, stream) { listening(id, now: now) }
+      case .openRequested, .listenRequested, .goingAway: break
       case .ended: endSite(site, .finished(sites[site].peer.session.peerGoodbye), now: now)
       }
     }
@@ -171,11 +197,12 @@ extension AdapterCore {
       return
     }
     switch bindings[id].end {
+    case .flow where bindings[id].isFTPControl: takeReplies(slice, id, now: now)
     case .flow(let flow): stack.send(flow, pool.compact(slice), pool: &pool, now: now)
     case .local(let local):
       local.receive(pool.array(slice))
       pool.release(slice)
-    case .echo: pool.release(slice)
+    case .echo, .awaited: pool.release(slice)
     }
   }
 
@@ -185,12 +212,16 @@ extension AdapterCore {
     bindings[id].dial = dial
     report(.opened(dial), bindings[id], now: now)
     switch bindings[id].end {
+    case .flow(let flow) where bindings[id].isFTPControl:
+      sendCommands(id, flow, now: now)
+      stack.accept(flow, pool: &pool, now: now)
     case .flow(let flow) where !flow.isDatagram:
       stack.setReceiveCredit(flow, sites[site].peer.session.sendCredit(stream), now: now)
       stack.accept(flow, pool: &pool, now: now)
     case .local(let local):
       local.receiveOpened(id)
       pump(local, id)
+    case .awaited: connectData(id, now: now)
     default: break
     }
   }
@@ -206,6 +237,7 @@ extension AdapterCore {
     switch binding.end {
     case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)
     case .local(let local): local.receiveRefusal(refusal)
+    case .awaited: endAwaited(id, now: now)
     case .echo: break
     }
     unbind(id, nil, now: now)
@@ -218,11 +250,12 @@ extension AdapterCore {
   /// - Parameter end: for the log; `nil` for a flow that was refused.
   mutating func unbind(_ id: SlotID, _ end: FlowEnd?, now: Instant) {
     guard let binding = bindings.remove(id) else { return }
+    if binding.isFTPControl { endControl(id, now: now) }
     if let end { report(.ended(end), binding, now: now) }
     switch binding.end {
     case .flow(let flow): bindingOfFlow[flow] = nil
     case .echo(let key): bindingOfEcho[key] = nil
-    case .local: break
+    case .local, .awaited: break
     }
     guard sites.contains(binding.site) else { return }
     sites[binding.site].flowsByAgent[binding.agent, default: 1] -= 1
@@ -239,6 +272,7 @@ extension AdapterCore {
         stack.abort(flow, pool: &pool, now: now)
       }
     case .local(let local): local.receiveReset(code)
+    case .awaited: endAwaited(id, now: now)
     case .echo: break
     }
     unbind(id, end, now: now)

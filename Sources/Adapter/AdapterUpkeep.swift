@@ -24,7 +24,7 @@ extension AdapterLoop where Device: ~Copyable {
     guard let upkeep, let time = nextOpening, now >= time else { return }
     do throws(TunError) {
       let opened = try upkeep.open()
-      // Closing takes a descriptor out of the poller only if no duplicate is left, and its number comes again.
+      // What is closed while a duplicate of it is open stays watched, and its number can't be watched again.
       if let lost = device.descriptor { try? poller.remove(lost) }
       if let descriptor = opened.descriptor { try watch(descriptor) }
       device = opened

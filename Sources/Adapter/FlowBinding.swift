@@ -13,9 +13,11 @@ struct FlowBinding {
     case echo(EchoKey)
     /// A byte stream of this process.
     case local(LocalStreamCore)
+    /// A connection of a device that the site listens for, on behalf of an FTP control connection.
+    case awaited(control: SlotID)
   }
 
-  let end: End
+  var end: End
   let site: SlotID
   let stream: StreamID
   let transport: TransportProtocol
@@ -25,6 +27,8 @@ struct FlowBinding {
   /// Who asked; `nil` for a byte stream of this process.
   let application: Endpoint?
   let since: Instant
+  /// Whether it is an FTP control connection, which is read: `AdapterCore.ftp`.
+  var isFTPControl = false
   /// How long the site took to reach the device.
   var dial: Interval?
   /// What the stream came to, once it is over and the application still has to take the last of it.

@@ -39,10 +39,10 @@ import Tun
     #expect(application.inbox == bytes)
     #expect(application.peerFinished && application.reset == nil)
     let status = await adapter.status
-    #expect(status.payloadBytesIn == UInt64(bytes.count))
-    // What went twice, since this host was too busy to acknowledge it in time, is counted twice.
-    #expect(
-      status.payloadBytesOut == UInt64(bytes.count) || (status.retransmits > 0 && status.payloadBytesOut > bytes.count))
+    // Whoever acknowledges late, because the machine is busy, gets some of it again.
+    #expect(status.payloadBytesIn >= UInt64(bytes.count))
+    #expect(status.payloadBytesOut >= UInt64(bytes.count))
+    #expect(status.payloadBytesOut == UInt64(bytes.count) || status.retransmits > 0)
     #expect(status.sites.map(\.name) == ["site"])
     device.stop()
     withExtendedLifetime(site) { adapter.stop() }

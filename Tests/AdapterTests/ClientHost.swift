@@ -33,6 +33,9 @@ final class ClientHost {
   private(set) var unreachable: [UInt8] = []
   /// Payload of UDP datagrams that arrived.
   private(set) var datagrams: [[UInt8]] = []
+  /// Whether applications listen, on every port; and who came.
+  var accepts = false
+  private(set) var accepted: [(flow: FlowID, from: Endpoint)] = []
 
   static let address = IPAddress(10, 20, 30, 40)
 
@@ -128,7 +131,12 @@ final class ClientHost {
       case .reset(let flow, let cause): applications[flow]?.reset = cause
       case .datagramFlowRequested(let flow, _): stack.refuse(flow, .silent, pool: &pool, now: Clock.now)
       case .datagram(_, let slice), .echoRequested(_, let slice): pool.release(slice)
-      case .openRequested, .acknowledged, .datagramRejected, .datagramFlowExpired: break
+      case .openRequested(let flow, let tuple):
+        guard accepts else { break }
+        accepted.append((flow, tuple.source))
+        applications[flow] = Application()
+        stack.accept(flow, pool: &pool, now: Clock.now)
+      case .acknowledged, .datagramRejected, .datagramFlowExpired: break
       }
     }
   }

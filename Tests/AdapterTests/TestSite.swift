@@ -22,7 +22,8 @@ final class TestSite: Sendable {
   ///   - tcp: what the adapter is told that the agent permits.
   ///   - siteTCP: what the site itself permits, if that is something else.
   init(
-    _ adapter: Adapter, tcp: [UInt16], siteTCP: [UInt16]? = nil, udp: [UInt16] = [], limits: SiteLimits = SiteLimits()
+    _ adapter: Adapter, tcp: [UInt16], siteTCP: [UInt16]? = nil, udp: [UInt16] = [], ftp: [UInt16] = [],
+    limits: SiteLimits = SiteLimits()
   ) async throws {
     let up = try SecretBytes(random: 32)
     let down = try SecretBytes(random: 32)
@@ -33,12 +34,15 @@ final class TestSite: Sendable {
     try link.wait(for: .writable, until: DeviceServer.late)
     tap = try link.duplicate().release()
     let ranges = { (ports: [UInt16]) in ports.compactMap { PortRange($0) } }
-    let rule = Self.rule(tcp: siteTCP ?? tcp, udp: udp)
+    var rule = Self.rule(tcp: siteTCP ?? tcp, udp: udp)
+    rule.ftp = ranges(ftp)
     let id = try SessionID.random()
     session = try SiteSession(
       id: id, socket: site, secrets: RecordSecrets(send: down, receive: up), surplus: [],
       policy: SitePolicy(rules: [rule], granted: nil, expires: nil), limits: limits, onEnd: { _ in })
-    agents = [AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp))]
+    agents = [
+      AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp), ftp: ranges(ftp))
+    ]
     let established = EstablishedSession(
       id: id, site: "site", agents: agents, socket: link,
       secrets: RecordSecrets(send: up, receive: down), surplus: [])

@@ -10,9 +10,7 @@ struct BadPath {
   static let comment: Comment = "StackPeer and BadLink aren't built in release mode: `make test` does that first"
 
   /// Builds lanes, and takes them down again.
-  ///
-  /// - Parameter algorithm: the kernels' congestion control.
-  static func run(lanes: [String], algorithm: String = "reno", _ body: (BadPath) throws -> Void) throws {
+  static func run(lanes: [String], _ body: (BadPath) throws -> Void) throws {
     let prefix = "rvt\(getpid())"
     let state = "/tmp/\(prefix).path"
     try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: true)
@@ -20,8 +18,7 @@ struct BadPath {
       environment: ["SCENARIO_STATE": state, "RELAYVPN_DEMO_PREFIX": prefix, "RELAYVPN_BIN": Place.binaries])
     let guardian = try Guardian(script, path.environment)
     defer { guardian.end() }
-    let names = lanes.joined(separator: " ")
-    try path.require("algorithm=\(algorithm); for lane in \(names); do lane_up $lane || exit 1; done")
+    try path.require("for lane in \(lanes.joined(separator: " ")); do lane_up $lane || exit 1; done")
     try body(path)
   }
 

@@ -67,7 +67,7 @@ extension WholeSystem {
           wait
         done
         """, limit: 600)
-      return try comparison(reports, rounds: rounds, title: line)
+      return try comparison(reports, rounds: rounds, title: "\(line) \(congestion)")
     }
 
     private func comparison(
@@ -96,8 +96,10 @@ extension WholeSystem {
       }
     }
 
+    /// Without a delay single pauses decide, for the kernel too: the figures of few rounds say little.
     @Test("through a router whose firewall drops one packet in a hundred")
     func router() throws {
+      let rounds = Soak.isWanted ? 15 : 2
       try BadPath.run(lanes: Self.lanes) { path in
         let reports = try path.transfers(
           """
@@ -105,31 +107,29 @@ extension WholeSystem {
             router_up $lane && at $lane-router nft 'add table ip bad; add chain ip bad drops {
               type filter hook forward priority 0; }; add rule ip bad drops numgen random mod 100 < 1 drop' || exit 1
           done
-          for seed in 1 2; do
+          for seed in {1..\(rounds)}; do
             transfer su stack connect source 4 10000000 $seed congestion=reno
             transfer ku kernel connect source 4 10000000 $seed
             transfer sd stack connect sink 4 10000000 $seed
             transfer kd kernel connect sink 4 10000000 $seed
           done
           """)
-        _ = try comparison(reports, rounds: 2, title: "nft, 1 %")
+        _ = try comparison(reports, rounds: rounds, title: "nft, 1 %")
       }
     }
 
-    @Test(
-      "beside the kernel's own TCP on many paths", .enabled(if: Soak.isWanted, "\(Soak.comment)"),
-      arguments: ["reno", "cubic"])
-    func matrix(algorithm: String) throws {
-      try BadPath.run(lanes: Self.lanes, algorithm: algorithm) { path in
+    @Test("beside the kernel's own TCP on many paths", .enabled(if: Soak.isWanted, "\(Soak.comment)"))
+    func matrix() throws {
+      try BadPath.run(lanes: Self.lanes) { path in
         for delay in [0, 5_000, 20_000] {
           for loss in [0, 0.01, 0.05] {
             for congestion in ["reno", "none"] {
-              let size = loss == 0 ? 100_000_000 : delay == 0 ? 20_000_000 : loss < 0.02 ? 4_000_000 : 1_000_000
+              let size = loss == 0 ? 40_000_000 : delay == 0 ? 20_000_000 : loss < 0.02 ? 4_000_000 : 1_000_000
               let (up, down) = try compare(
-                path, line: "delay=\(delay) loss=\(loss)", bytes: size / (delay > 5_000 ? 2 : 1), rounds: 7,
+                path, line: "delay=\(delay) loss=\(loss)", bytes: size / (delay > 5_000 ? 2 : 1), rounds: 5,
                 congestion: congestion, together: delay > 0 && loss > 0)
-              print("\(algorithm) and \(congestion):", up.ratio, down.ratio)
-              guard loss == 0.01, algorithm == "reno" else { continue }
+              // Without a delay single pauses decide.
+              guard loss == 0.01, delay > 0 else { continue }
               #expect(up.ratio >= 0.8)
               #expect(down.ratio >= 0.8)
             }

@@ -24,8 +24,13 @@ extension WholeSystem {
         try expectSame("half_close_by_server", world)
         try expectSame("until_close", world)
         try expectSame("rsync_both_ways", world)
-        try expectSame("ftp epsv", world)
-        try expectSame("ftp pasv --disable-epsv", world)
+        try expectSame("ftp_by_curl epsv", world)
+        try expectSame("ftp_by_curl pasv --disable-epsv", world)
+        try expectSame("ftp_by_curl eprt --ftp-port -", world)
+        try expectSame("ftp_by_curl port --ftp-port - --disable-eprt", world)
+        try expectSame("ftp_by_lftp passive yes", world)
+        try expectSame("ftp_by_lftp active no", world)
+        try expectSame("ftp_ends_shut", world)
         try expectSame("eventually 40 grep -q same $state/idle && cat $state/idle", world)
       }
     }

@@ -35,7 +35,7 @@ at() { ip netns exec "$prefix-$1" "${@:2}"; }
 place() {
   ip netns add "$prefix-$1" && ip -n "$prefix-$1" link set lo up &&
     at "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.send_redirects=0 \
-      "net.ipv4.tcp_congestion_control=${algorithm-reno}" net.ipv4.tcp_no_metrics_save=1
+      net.ipv4.tcp_congestion_control=reno net.ipv4.tcp_no_metrics_save=1
 }
 
 # lane_up LANE

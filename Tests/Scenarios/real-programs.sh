@@ -10,7 +10,8 @@ start_real_programs() {
   cat >>"$state/site-a.yaml" <<'END_AGENTS'
   - name: programs
     device: 192.168.10.10
-    tcp: [21, 873, 9100-9110, 30000-30009]
+    tcp: [873, 9100-9110]
+    ftp: true
 END_AGENTS
   briefly site-a "$bin/sitemanager" reload --directory "$state/site-a" || return 1
   lm disconnect site-a && connect_once site-a || return 1
@@ -109,7 +110,7 @@ rsync_both_ways() {
 
 start_ftp_server() {
   local home=$state/device-a/ftp
-  mkdir -p "$home/upload" && cp "$bulk" "$home/bulk" && chmod 755 "$state" "$state/device-a" "$home" &&
+  mkdir -p "$home/upload" "$state/device-a/empty" && cp "$bulk" "$home/bulk" && chmod 755 "$state" "$state/device-a" "$home" &&
     chmod 644 "$home/bulk" && chown ftp "$home/upload" || return 1
   cat >"$state/device-a/vsftpd.conf" <<END_FTP
 listen=YES
@@ -125,16 +126,37 @@ pasv_min_port=30000
 pasv_max_port=30009
 port_enable=YES
 seccomp_sandbox=NO
+secure_chroot_dir=$state/device-a/empty
 END_FTP
   start vsftpd device-a vsftpd "$state/device-a/vsftpd.conf"
 }
 
-# ftp NAME CURL-OPTION...: the file comes and goes; the name is that of the copy at the device.
-ftp() {
+# ftp_by_curl NAME OPTION...: the file comes and goes; the name is that of the copy at the device. No agent names the
+# ports of data connections: they are opened by what the control connection says.
+ftp_by_curl() {
   local url
   url=ftp://$(alias_of site-a programs)
   at pc curl --silent --show-error --max-time 60 "${@:2}" --output "$state/from-ftp" "$url/bulk" &&
     cmp "$bulk" "$state/from-ftp" &&
     at pc curl --silent --show-error --max-time 60 "${@:2}" --upload-file "$bulk" "$url/upload/$1" &&
     cmp "$bulk" "$state/device-a/ftp/upload/$1" && echo same
+}
+
+# ftp_by_lftp NAME yes|no: a directory listed, the file fetched in the passive mode, or not, and sent.
+ftp_by_lftp() {
+  at pc timeout 60 lftp -c "set net:timeout 10; set net:max-retries 1; set ftp:passive-mode $2; set xfer:clobber yes
+    open ftp://$(alias_of site-a programs)
+    ls
+    get bulk -o $state/from-ftp
+    put -O upload $bulk -o $1" &&
+    cmp "$bulk" "$state/from-ftp" && cmp "$bulk" "$state/device-a/ftp/upload/$1" && echo same
+}
+
+# ftp_ends_shut: once control connections have ended, nothing that was said on them is open any more.
+ftp_ends_shut() {
+  local port
+  for port in {30000..30009} 20; do
+    ! probe "$(alias_of site-a programs)" "$port" 2 || return 1
+  done
+  [ -z "$(at site-a ss -Hltn)" ] && echo same
 }

@@ -125,9 +125,9 @@ struct AgentsFileTests {
       unsafe rmdir(path)
     }
     try state.save(["text": String(repeating: "x", count: 1000)], as: "big.json")
-    #expect(try state.load([String: String].self, from: "big.json")?["text"]?.count == 1000)
+    #expect(try state.load([String: String].self, from: "big.json", mending: "")?["text"]?.count == 1000)
     try state.save(["text": String(repeating: "x", count: 1 << 20)], as: "big.json")
-    #expect(throws: CommandFailure.self) { try state.load([String: String].self, from: "big.json") }
+    #expect(throws: CommandFailure.self) { try state.load([String: String].self, from: "big.json", mending: "") }
   }
 
   @Test func namesTheFileThatIsMissing() {

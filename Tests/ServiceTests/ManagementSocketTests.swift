@@ -156,11 +156,11 @@ import Testing
   @Test func anAnswerIsBounded() throws {
     let directory = try directory()
     defer { unsafe rmdir(directory) }
-    let socket = try ManagementSocket(directory: directory, program: "demo") { request in
+    let socket = try ManagementSocket(directory: directory, program: "demo", version: "1.0") { request in
       .success(["text": String(repeating: "x", count: Int(request.command) ?? 0)])
     }
     defer { socket.stop() }
-    let client = ManagementClient(directory: directory, program: "demo")
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
     let most = ManagementResponse.sizeLimit - 40
     #expect(
       try client.request(ManagementRequest("\(most)"), as: [String: String].self)["text"]?.count == most)
@@ -176,7 +176,7 @@ import Testing
     defer { unsafe rmdir(directory) }
     let running = Atomic(0)
     let most = Atomic(0)
-    let socket = try ManagementSocket(directory: directory, program: "demo") { _ in
+    let socket = try ManagementSocket(directory: directory, program: "demo", version: "1.0") { _ in
       let now = running.add(1, ordering: .relaxed).newValue
       most.max(now, ordering: .relaxed)
       usleep(200_000)
@@ -184,7 +184,7 @@ import Testing
       return .done
     }
     defer { socket.stop() }
-    let client = ManagementClient(directory: directory, program: "demo")
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
     // Half of the places are taken by some who never ask.
     let silent = try (0..<ManagementSocket.concurrencyLimit / 2).map { _ in
       try UnixSocket.connect(to: socket.path, timeoutSeconds: 10).release()
