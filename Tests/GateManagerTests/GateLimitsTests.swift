@@ -273,7 +273,7 @@ import Testing
     try AtomicFile.write(
       Array(text.utf8), to: "\(fixture.directory.sites.path)/big.json", permissions: 0o600, replacing: true)
     try fixture.directory.sites.save(SiteRecord(name: "good", created: 0, enrolment: nil), replacing: false)
-    let (entries, problems) = fixture.directory.sites.loadAll()
+    let (entries, problems, _) = fixture.directory.sites.loadAll()
     #expect(entries.map(\.name) == ["good"] && problems.count == 1)
     guard case .failed(let error) = problems.first else {
       Issue.record("\(problems)")
