@@ -123,6 +123,31 @@ import Testing
     later.stop()
   }
 
+  /// A service that is killed in the middle of its answer will be back: who watches goes on.
+  @Test(arguments: ["", "{\"ok\":true,\"resu"]) func aServiceThatDiesWhileItAnswers(part: String) throws {
+    let directory = try directory()
+    let path = directory + "/demo.sock"
+    defer {
+      unsafe unlink(path)
+      unsafe rmdir(directory)
+    }
+    let listener = try UnixSocket.listen(on: path)
+    let fd = listener.release()
+    let serving = try Thread(name: "dying") {
+      let listener = OwnedDescriptor(owning: fd)
+      _ = try? listener.wait(for: .readable, until: Clock.now + .seconds(10))
+      guard let socket = try? Socket.accept(from: listener) else { return }
+      try? UnixSocket.setBlocking(socket, timeoutSeconds: 5)
+      _ = try? LineReader.read(from: socket, limit: 4096)
+      try? socket.writeAll(Array(part.utf8))
+    }
+    let client = ManagementClient(directory: directory, program: "demo", version: "1.0")
+    let expected = ManagementError.interrupted(program: "demo")
+    #expect(throws: expected) { _ = try client.request(ManagementRequest("status"), as: Report.self) }
+    #expect(expected.exitCode == .unavailable && expected.isTransient)
+    serving.join()
+  }
+
   /// Before services told their version.
   @Test func aServiceThatCantSayItsVersion() throws {
     let directory = try directory()

@@ -12,6 +12,8 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
   case system(SystemError)
   /// The service took the request and gave no answer in time.
   case timedOut(program: String)
+  /// The service closed the connection before it had answered: it was stopped or killed meanwhile.
+  case interrupted(program: String)
   /// The answer can't be read: another version, perhaps.
   case malformed(program: String)
   /// The answer can't be read, and the running service is of another version; `nil` for one that can't say which.
@@ -27,6 +29,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .notPermitted(let path): "no permission to use \(path): run this as the user of the service, or as root"
     case .system(let error): "\(error)"
     case .timedOut(let program): "\(program) took the request but didn't answer in time; its log may say why"
+    case .interrupted(let program): "\(program) ended before it had answered: see its log"
     case .malformed(let program):
       "\(program)'s answer can't be read: are the running service and this program of the same version?"
     case .otherVersion(let program, let running, let own):
@@ -39,7 +42,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
   /// The status to exit with.
   public var exitCode: ExitCode {
     switch self {
-    case .notRunning, .timedOut: .unavailable
+    case .notRunning, .timedOut, .interrupted: .unavailable
     case .notPermitted: .notPermitted
     case .system: .system
     case .malformed, .otherVersion: .software
@@ -117,7 +120,7 @@ public struct ManagementClient: Sendable {
       case ENOENT, ECONNREFUSED: throw .notRunning(program: program, path: path)
       case EACCES, EPERM: throw .notPermitted(path: path)
       case EAGAIN: throw .timedOut(program: program)
-      case ECONNRESET, EPIPE: throw .malformed(program: program)
+      case ECONNRESET, EPIPE: throw .interrupted(program: program)
       default: throw .system(error)
       }
     }

@@ -80,7 +80,7 @@ extension ManagementError {
   /// Whether the same request may be answered later.
   var isTransient: Bool {
     switch self {
-    case .notRunning, .timedOut, .system: true
+    case .notRunning, .timedOut, .interrupted, .system: true
     case .malformed, .otherVersion, .notPermitted, .refused: false
     }
   }
