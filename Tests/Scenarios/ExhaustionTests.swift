@@ -117,7 +117,8 @@ extension WholeSystem {
         let added = try world.run("$bin/gatemanager site add site-c --directory $state/gatemanager")
         #expect(added.status != 0 && added.text.contains("No space left on device"), "\(added)")
         // A site's new key can't be pinned: then it isn't connected to.
-        try world.require("\(fill)\nrm -f $state/linkmanager/known-sites.json; lm disconnect site-a; fill linkmanager; true")
+        try world.require(
+          "\(fill)\nrm -f $state/linkmanager/known-sites.json; lm disconnect site-a; fill linkmanager; true")
         let unpinned = try world.run("lm connect site-a")
         #expect(unpinned.status != 0 && unpinned.text.contains("known-sites.json"), "\(unpinned)")
         let enrolled = try world.run(

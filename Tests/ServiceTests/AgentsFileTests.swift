@@ -116,6 +116,8 @@ struct AgentsFileTests {
     }
   }
 
+  private struct Note: Codable { var text: String }
+
   @Test func aStateFileIsBounded() throws {
     let path = "/tmp/state-\(getpid())"
     let state = StateDirectory(path)
@@ -124,10 +126,10 @@ struct AgentsFileTests {
       state.remove("big.json")
       unsafe rmdir(path)
     }
-    try state.save(["text": String(repeating: "x", count: 1000)], as: "big.json")
-    #expect(try state.load([String: String].self, from: "big.json", mending: "")?["text"]?.count == 1000)
-    try state.save(["text": String(repeating: "x", count: 1 << 20)], as: "big.json")
-    #expect(throws: CommandFailure.self) { try state.load([String: String].self, from: "big.json", mending: "") }
+    try state.save(Note(text: String(repeating: "x", count: 1000)), as: "big.json")
+    #expect(try state.load(Note.self, from: "big.json", mending: "")?.text.count == 1000)
+    try state.save(Note(text: String(repeating: "x", count: 1 << 20)), as: "big.json")
+    #expect(throws: CommandFailure.self) { try state.load(Note.self, from: "big.json", mending: "") }
   }
 
   @Test func namesTheFileThatIsMissing() {
