@@ -45,6 +45,11 @@ final class Tally: Sendable {
     }
   }
 
+  /// All have gone of their own will.
+  func left() {
+    state.withLock { $0.connected = [] }
+  }
+
   func failed(_ problem: String) {
     state.withLock { $0.problems[problem, default: 0] += 1 }
   }

@@ -15,7 +15,8 @@ import Synchronization
 /// CODES is a file of site names and enrolment codes, USERS one of user names, who log in from PCS PCs each; both may be
 /// empty. Then it obeys lines of its input, and answers each with a line of JSON: `report`; `mark`, what is reported
 /// from now on is about what happens from now on; `traffic SITE LINKS FLOWS PORT BYTES`, that many LinkManagers open
-/// that many streams to the agents of a site, which echo, and hold them until `silence`; `stop`, all go.
+/// that many streams to the agents of a site, which echo, and hold them until `silence`; `stop`, all go; `start`, all
+/// are there again.
 ///
 /// A site of the fleet has one agent, an echo service on 127.0.0.1 at ECHO-PORT.
 signal(SIGPIPE, SIG_IGN)
@@ -79,23 +80,28 @@ printJSON(
     loginSeconds: (Clock.now - enrolled).seconds))
 
 let sites = identities.map { FleetSite($0, echo: echo, tally: tally) }
-for (index, site) in sites.enumerated() { try site.start(index, name: names[index][0]) }
 var links: [ControlClient] = []
-for (index, login) in logins.enumerated() {
-  let number = sites.count + index
-  links.append(
-    try ControlClient(
-      to: home.server, credentials: login.credentials,
-      hello: .init(role: .linkManager, name: login.user, software: "fleet/1")
-    ) { event in
-      switch event {
-      case .connected: tally.connected(number)
-      case .disconnected(let error, _): tally.disconnected(number, error.kind)
-      case .message: break
-      }
-    })
+
+/// Connects all of them.
+func join() throws {
+  for (index, site) in sites.enumerated() { try site.start(index, name: names[index][0]) }
+  for (index, login) in logins.enumerated() {
+    let number = sites.count + index
+    links.append(
+      try ControlClient(
+        to: home.server, credentials: login.credentials,
+        hello: .init(role: .linkManager, name: login.user, software: "fleet/1")
+      ) { event in
+        switch event {
+        case .connected: tally.connected(number)
+        case .disconnected(let error, _): tally.disconnected(number, error.kind)
+        case .message: break
+        }
+      })
+  }
 }
 
+try join()
 var traffic: [Traffic] = []
 while let line = readLine() {
   let words = line.split(separator: " ").map(String.init)
@@ -118,6 +124,10 @@ while let line = readLine() {
     for link in links { link.stop() }
     for site in sites { site.stop() }
     links = []
+    tally.left()
+    printJSON(tally.report)
+  case "start":
+    try join()
     printJSON(tally.report)
   default: break
   }

@@ -159,7 +159,7 @@ extension WholeSystem {
           #"""
           start_all || exit 1
           at pc $python $here/flood.py serve 127.0.0.1 8005 >$state/log/echo-fleet 2>&1 </dev/null &
-          footprint before
+          footprint fresh
           fleet \#(sites) \#(users) \#(pcs) || exit 1
           await_fleet \#(all) 90 || { echo "$answer"; exit 1; }
           sleep 3
@@ -187,6 +187,14 @@ extension WholeSystem {
           timed connect eventually 60 fetch $(alias_of site-a server) 8000/ --output /dev/null || exit 1
           await_fleet \#(all) 60
           echo "fleet $answer"
+          # What GateManager keeps of all that it knows it has by now. Who comes and goes once more leaves nothing.
+          ask_fleet stop
+          sleep 5
+          footprint before
+          ask_fleet start
+          await_fleet \#(all) 90 || { echo "$answer"; exit 1; }
+          ask_fleet traffic fleet-0001 2 10 8005 100000
+          ask_fleet silence
           ask_fleet stop
           sleep 5
           footprint after
