@@ -118,7 +118,7 @@ let package = Package(
       path: "Tests/Simulation", swiftSettings: settings),
     .executableTarget(
       name: "Simulator", dependencies: ["Simulation"], path: "Tests/Simulator", swiftSettings: settings),
-    tests("SimulationTests", ["Simulation", "Primitives"]),
+    tests("SimulationTests", ["Simulation", "Stack", "Proxy", "Primitives"]),
     .executableTarget(
       name: "StackPeer", dependencies: ["Stack", "Tun", "Packet", "Kernel", "Primitives", "Crypto"],
       path: "Tests/StackPeer", swiftSettings: settings),
