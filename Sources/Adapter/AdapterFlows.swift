@@ -58,7 +58,7 @@ extension AdapterCore {
       case .echoRequested(let echo, let slice): forward(echo, slice, now: now)
       case .established(let flow):
         // One that this end has opened, for a device's connection; the others have their credit already.
-        guard let id = bindingOfFlow[flow] else { continue }
+        guard let id = bindingOfFlow[flow], !bindings[id].isFTPControl else { continue }
         let binding = bindings[id]
         stack.setReceiveCredit(flow, sites[binding.site].peer.session.sendCredit(binding.stream), now: now)
       }

@@ -134,7 +134,8 @@ struct CongestionControl {
   /// A loss that a probe repaired: a reduction without a recovery (RFC 8985 section 7.4.2).
   mutating func reduceOnce() {
     guard algorithm != .none, !isReducing else { return }
-    prior = (window, threshold)
+    // Duplicates that are reported now belong to an earlier recovery: they don't undo this.
+    prior = nil
     threshold = halved
     window = threshold
     credit = 0

@@ -30,7 +30,7 @@ struct LossDetection {
   private(set) var probeDeadline: Instant?
   /// The end of the flight when a probe was sent, until it is acknowledged.
   private(set) var probeEnd: SequenceNumber?
-  private var isProbeRetransmission = false
+  private(set) var isProbeRetransmission = false
   private var isProbeDuplicate = false
 
   /// Segments held behind a gap that make a loss at once, as long as nothing was ever reordered (RFC 8985 section 6.2).

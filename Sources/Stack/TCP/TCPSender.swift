@@ -43,6 +43,9 @@ struct TCPSender {
   /// Bytes that were sent again in the last recovery, and those of them that the peer had twice.
   var resentBytes = 0
   private var duplicatedBytes = 0
+  /// What was in flight when the last recovery began.
+  private var recoveryStart = SequenceNumber(0)
+  private var recoveryEnd = SequenceNumber(0)
 
   var timer = RetransmissionTimer()
   var retransmitDeadline: Instant?
@@ -181,7 +184,7 @@ struct TCPSender {
       let end = SequenceNumber(blocks[index].end)
       guard start < end, end <= nxt else { continue }
       if index == 0, isDuplicate(start, end, blocks, number: number) {
-        noteDuplicate(end - start, progress: &progress)
+        noteDuplicate(start, end, progress: &progress)
       } else if start >= una {
         flight.hold(start, end, delivery: &delivery)
       }
@@ -197,12 +200,14 @@ struct TCPSender {
   }
 
   /// The peer had something twice. If that is all that was sent again, nothing had been lost.
-  private mutating func noteDuplicate(_ bytes: Int, progress: inout Progress) {
+  private mutating func noteDuplicate(_ start: SequenceNumber, _ end: SequenceNumber, progress: inout Progress) {
     // The path may duplicate packets by itself.
     guard resentBytes > 0 || detection.probeEnd != nil else { return }
+    let isProbe = detection.isProbeRetransmission && detection.probeEnd == end
     detection.noteDuplicate(una: una, nxt: nxt)
-    guard resentBytes > 0 else { return }
-    duplicatedBytes += bytes
+    // What a probe sent again, or another recovery, says nothing about this one.
+    guard resentBytes > 0, !isProbe, start >= recoveryStart, end <= recoveryEnd else { return }
+    duplicatedBytes += end - start
     guard duplicatedBytes >= resentBytes else { return }
     undo()
     progress.isSpurious = true
@@ -287,10 +292,16 @@ struct TCPSender {
 
   private mutating func enterRecovery() {
     recovery = .fast(point: nxt)
+    beginCountingDuplicates()
+    detection.armProbe(nil)
+  }
+
+  private mutating func beginCountingDuplicates() {
     firstResentAt = nil
     resentBytes = 0
     duplicatedBytes = 0
-    detection.armProbe(nil)
+    recoveryStart = una
+    recoveryEnd = nxt
   }
 
   private mutating func leaveRecovery() {
@@ -314,9 +325,7 @@ struct TCPSender {
   mutating func startOver(isForgetful: Bool) {
     flight.loseAll(isForgetful: isForgetful)
     recovery = .timeout(point: nxt)
-    firstResentAt = nil
-    resentBytes = 0
-    duplicatedBytes = 0
+    beginCountingDuplicates()
     duplicates = 0
   }
 

@@ -89,8 +89,10 @@ extension TCPSender {
       lastSentAt = now
     } else {
       flight.resent(chunk.start, chunk.end, at: now)
-      resentBytes += chunk.count
-      if chunk.isRetransmission, firstResentAt == nil { firstResentAt = now }
+      if chunk.isRetransmission {
+        resentBytes += chunk.count
+        if firstResentAt == nil { firstResentAt = now }
+      }
     }
     congestion.sent(chunk.count, pipe: pipe, una: una, nxt: nxt)
     if chunk.kind == .tailProbe {
