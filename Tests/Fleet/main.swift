@@ -83,7 +83,7 @@ let sites = identities.map { FleetSite($0, echo: echo, tally: tally) }
 var links: [ControlClient] = []
 
 /// Connects all of them.
-func join() throws {
+@MainActor func join() throws {
   for (index, site) in sites.enumerated() { try site.start(index, name: names[index][0]) }
   for (index, login) in logins.enumerated() {
     let number = sites.count + index
