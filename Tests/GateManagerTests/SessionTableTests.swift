@@ -101,6 +101,9 @@ struct SessionTableTests {
       count.admit(IPAddress("2001:db8::\(index)"))
     }
     #expect(near.filter { $0 }.count == GateLimits.strangersPerAddress && near.last == false)
+    count.remove(IPAddress("2001:db8::1"))
+    let next = count.admit(IPAddress("2001:db8::ffff"))
+    #expect(next)
     let other = count.admit(IPAddress("2001:db8:0:1::1"))
     #expect(other)
     for index in 0..<GateLimits.strangers { _ = count.admit(IPAddress(v4: UInt32(index) << 8)) }

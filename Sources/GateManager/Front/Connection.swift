@@ -60,6 +60,9 @@ final class Connection {
 
   var hasOutput: Bool { !output.isEmpty }
 
+  /// Whether it has a place among those that are nobody yet.
+  var hasStrangersPlace = true
+
   /// Whether it has shown neither a registered key nor a good ticket.
   var isStranger: Bool {
     switch kind {

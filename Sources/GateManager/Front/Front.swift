@@ -165,9 +165,15 @@ final class Front {
       Socket.limitRetransmission(socket, to: Socket.briskRetransmission)
       let connection = try Connection(
         socket, peer: peer, context: context, handshakeTime: options.handshakeTime, now: now)
-      guard let id = connections.insert(connection) else { return }
-      try poller.add(connection.rawSocket, token: id.token, for: .readable)
+      guard let id = connections.insert(connection) else { return strangers.remove(peer?.address) }
+      do {
+        try poller.add(connection.rawSocket, token: id.token, for: .readable)
+      } catch {
+        connections.remove(id)
+        throw error
+      }
     } catch {
+      strangers.remove(peer?.address)
       logger.error(
         "a connection can't be served", metadata: ["address": "\(peer.map { "\($0)" } ?? "?")", "error": "\(error)"])
     }
@@ -212,11 +218,10 @@ final class Front {
     tickets.sweep(now: now)
     sessions.sampleRates(now: now)
     endOverdueSessions()
-    strangers = StrangerCount()
     for id in connections.ids where connections.contains(id) {
       let connection = connections[id]
       if let deadline = connection.nextDeadline, now >= deadline { timeout(id, connection) }
-      if connections.contains(id), connections[id].isStranger { strangers.add(connection.peer?.address) }
+      if connections.contains(id) { leaveStrangers(connection) }
     }
     giveMemoryBack()
     tellWhatWasOmitted()

@@ -140,8 +140,10 @@ extension Front {
     guard case .data(let one) = first.kind, case .data(let other) = second.kind, one.isRaw, other.isRaw else { return }
     guard let firstSocket = first.socket.take() else { return }
     guard let secondSocket = second.socket.take() else { return }
-    connections.remove(link)
-    connections.remove(site)
+    for (id, connection) in [(link, first), (site, second)] {
+      leaveStrangers(connection, hasGone: true)
+      connections.remove(id)
+    }
     guard let meter = relay.add(session.id, first: firstSocket, second: secondSocket) else {
       return endSession(session.id, .stopping)
     }

@@ -134,6 +134,14 @@ extension Front {
       perform(action, id, connection)
     case .handshaking: break
     }
+    leaveStrangers(connection)
+  }
+
+  /// Gives its place among the strangers to others, if it has shown who it is or has gone.
+  func leaveStrangers(_ connection: Connection, hasGone: Bool = false) {
+    guard connection.hasStrangersPlace, hasGone || !connection.isStranger else { return }
+    connection.hasStrangersPlace = false
+    strangers.remove(connection.peer?.address)
   }
 
   private func malformed(_ id: SlotID, _ connection: Connection, _ error: ControlError) {
@@ -283,6 +291,7 @@ extension Front {
     let connection = connections[id]
     if connection.socket != nil { try? poller.remove(connection.rawSocket) }
     if !connection.isClosing { leave(id, connection, reason) }
+    leaveStrangers(connection, hasGone: true)
     connections.remove(id)
   }
 

@@ -6,8 +6,9 @@ enum GateLimits {
   static let connections = 8192
   /// Connections that haven't finished their TLS handshake or said who they are: what a stranger can hold.
   static let strangers = 2048
-  /// Of these, how many may come from one IPv4 address or IPv6 /64: a whole office behind one router logs in at once.
-  static let strangersPerAddress = 64
+  /// Of these, how many may come from one IPv4 address or IPv6 /64: a whole office, or all sites of a mobile provider's
+  /// gateway, come back at once after a restart.
+  static let strangersPerAddress = 256
   /// Descriptors that new connections leave alone, of so many that the process may have: a quarter, and 1,024 at most.
   /// They are for the pipes of sessions under way, and for the service itself.
   static func reservedDescriptors(of limit: Int) -> Int { min(limit / 4, 1024) }

@@ -9,13 +9,16 @@ struct StrangerCount: Sendable {
   mutating func admit(_ address: IPAddress?) -> Bool {
     guard total < GateLimits.strangers else { return false }
     if let source = Self.source(address), sources[source, default: 0] >= GateLimits.strangersPerAddress { return false }
-    add(address)
+    total += 1
+    if let source = Self.source(address) { sources[source, default: 0] += 1 }
     return true
   }
 
-  mutating func add(_ address: IPAddress?) {
-    total += 1
-    if let source = Self.source(address) { sources[source, default: 0] += 1 }
+  /// One that was admitted has gone, or has shown who it is.
+  mutating func remove(_ address: IPAddress?) {
+    total -= 1
+    guard let source = Self.source(address), let count = sources[source] else { return }
+    sources[source] = count > 1 ? count - 1 : nil
   }
 
   /// Who has one IPv6 address has the /64 around it.
