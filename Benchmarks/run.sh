@@ -18,7 +18,7 @@ require_privileges "$target"
 build_hosts || exit 1
 begin_run
 # For a thousand flows through systems that take two descriptors or more for each.
-ulimit -n 65536
+ulimit -n "$(ulimit -Hn)"
 
 export RELAYVPN_BIN=$bin
 # In the background and waited for, as bash acts on a signal only between foreground commands.

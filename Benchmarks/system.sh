@@ -64,9 +64,10 @@ site_forwards() {
   at site-a sysctl -qw net.ipv4.ip_forward=1 && at device-a ip route add default via 192.168.10.1
 }
 
-# reachable ADDRESS: each of the device's TCP ports, from the PC.
+# reachable ADDRESS: the device answers the PC there, and the ports of the servers that can't be asked are open.
 reachable() {
   local port
+  eventually 20 at pc "$python" "$root/Benchmarks/programs/answers.py" "$1" 7001 || return 1
   for port in "${tcp_ports[@]}"; do
     eventually 20 at pc "$python" "$programs/probe.py" "$1" "$port" 2 || return 1
   done
@@ -113,8 +114,8 @@ network_up && servers_up || exit 1
 [ "$verb" = start ] || exit 0
 target=
 if ! system_start; then
-  echo "$name did not start; the ends of its logs:" >&2
   tail -n 6 "$state"/log/* >&2
+  echo "$name did not start; above are the ends of its logs" >&2
   exit 1
 fi
 echo "$target"

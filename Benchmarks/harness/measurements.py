@@ -90,10 +90,11 @@ def datagrams(megabits, size=200):
     def measure(system, seconds):
         name = f"udp-{megabits}"
         if system.name in WITHOUT_UDP:
-            return {f"{name}-received 1000/s": None, f"{name}-lost %": None}
+            return {f"{name}-sent 1000/s": None, f"{name}-received 1000/s": None, f"{name}-lost %": None}
         seen = json.loads(system.at("pc", system.tool("udp_flood"), system.target, 7003, seconds, size,
                                     megabits * 1e6 / 8 / size, seconds=seconds + 20))
-        return {f"{name}-received 1000/s": seen["received"] / seen["seconds"] / 1000,
+        return {f"{name}-sent 1000/s": seen["sent"] / seen["seconds"] / 1000,
+                f"{name}-received 1000/s": seen["received"] / seen["seconds"] / 1000,
                 f"{name}-lost %": 100 * (1 - seen["received"] / seen["sent"])}
     return measure
 

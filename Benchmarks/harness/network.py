@@ -25,7 +25,7 @@ def run(command, seconds, **options):
     except subprocess.TimeoutExpired:
         raise Failure(f"{os.path.basename(command[0])} did not end within {seconds:.0f} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-12:]
+        said = (done.stderr or done.stdout).strip().splitlines()[-40:]
         raise Failure("\n".join(said) or f"exit status {done.returncode}")
     return done.stdout
 

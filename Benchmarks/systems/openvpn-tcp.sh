@@ -1,4 +1,4 @@
-# shellcheck shell=bash  # sourced by system.sh
+# shellcheck shell=bash disable=SC2154  # sourced by system.sh
 # OpenVPN over TCP. Without tcp-nodelay, Nagle's algorithm would hold back what it forwards.
 
 # shellcheck source=Benchmarks/systems/openvpn.sh

@@ -1,4 +1,4 @@
-# shellcheck shell=bash  # sourced by system.sh
+# shellcheck shell=bash disable=SC2154  # sourced by system.sh
 # OpenVPN over UDP, where the networks on the way let it.
 
 # shellcheck source=Benchmarks/systems/openvpn.sh

@@ -41,7 +41,7 @@ system_start() {
   {
     cat <<END
 global
-  maxconn 20000
+  maxconn 4000
   nbthread $(nproc)
   tune.pipesize 1048576
 defaults

@@ -2,7 +2,7 @@
 # WireGuard in user space, hub and spoke: the relay is the hub and routes between the PC and the site. ChaCha20-Poly1305,
 # hop by hop: the relay can read everything. BENCH_WIREGUARD_GO names a binary for wireguard-go-given.sh.
 
-wireguard=wireguard-go
+wireguard="wireguard-go"
 
 system_version() { "$wireguard" --version 2>&1 | awk 'NR == 1 { print $1, $2 }'; }
 
