@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # One system in namespaces of its own: PC, relay, site and device, joined by veth with the kernel's default offloads.
 #
-#   system.sh start NAME     builds the network, starts the device's servers and the system; prints the address at which
-#                            the PC reaches the device's ports
-#   system.sh bare NAME      only the network and the device's servers: what a system is proved against
+#   system.sh up NAME        builds the network and starts the device's servers
+#   system.sh start NAME     starts the system in it; prints the address at which the PC reaches the device's ports
 #   system.sh version NAME   what was measured
 #   system.sh stop           ends all processes and removes the network
 #
@@ -95,27 +94,26 @@ case $verb in
     topology_down "$prefix"
     exit
     ;;
-  start | bare | version)
+  up | start | version)
     [ -f "$root/Benchmarks/systems/$name.sh" ] || { echo "there is no system $name" >&2; exit 64; }
     # shellcheck source=/dev/null
     . "$root/Benchmarks/systems/$name.sh"
     ;;
   *)
-    echo "usage: $0 start|bare|version NAME | stop" >&2
+    echo "usage: $0 up|start|version NAME | stop" >&2
     exit 64
     ;;
 esac
-if [ "$verb" = version ]; then
-  system_version
-  exit
-fi
-mkdir -p "$state/log"
-network_up && servers_up || exit 1
-[ "$verb" = start ] || exit 0
-target=
-if ! system_start; then
-  tail -n 6 "$state"/log/* >&2
-  echo "$name did not start; above are the ends of its logs" >&2
-  exit 1
-fi
-echo "$target"
+case $verb in
+  version) system_version ;;
+  up) mkdir -p "$state/log" && network_up && servers_up ;;
+  start)
+    target=
+    if ! system_start; then
+      tail -n 6 "$state"/log/* >&2
+      echo "$name did not start; above are the ends of its logs" >&2
+      exit 1
+    fi
+    echo "$target"
+    ;;
+esac

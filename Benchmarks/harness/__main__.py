@@ -118,7 +118,8 @@ class Run:
             try:
                 if name not in self.proofs:
                     self.versions[name] = system.version()
-                    system.bare()
+                system.up()
+                if name not in self.proofs:
                     proof.out_of_reach(system)
                 system.start()
                 if name not in self.proofs:

@@ -48,15 +48,14 @@ class System:
         self.target = None
 
     def _verb(self, verb, seconds):
-        # With files instead of pipes: what it starts lives on and would keep a pipe open.
         return run(["bash", SCRIPT, verb, self.name], seconds, env=self.environment).strip()
 
     def version(self):
         return self._verb("version", 10)
 
-    def bare(self):
-        """Only the network and the device, to see what is there without the system."""
-        self._verb("bare", 60)
+    def up(self):
+        """The network and the device, without the system."""
+        self._verb("up", 60)
 
     def start(self):
         self.target = self._verb("start", 120)

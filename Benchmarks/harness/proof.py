@@ -32,8 +32,11 @@ def out_of_reach(system):
 
     if connected():
         raise Failure("the device can be reached without it")
-    system.at("pc", "ip", "route", "add", f"{DEVICE}/32", "via", "203.0.113.1")
-    if connected():
+    route = [f"{DEVICE}/32", "via", "203.0.113.1"]
+    system.at("pc", "ip", "route", "add", *route)
+    reached = connected()
+    system.at("pc", "ip", "route", "delete", *route)
+    if reached:
         raise Failure("the device can be reached without it, by a route through the relay")
 
 
