@@ -1,5 +1,6 @@
 """Measures the systems in interleaved rounds and writes what came out. Started by run.sh, which cleans up after it."""
 import argparse
+import atexit
 import ctypes
 import datetime
 import json
@@ -66,8 +67,15 @@ def no_sleep_states():
         return None
 
 
-def end_with_parent():
-    """If run.sh is killed, this is told to end, and ends the system that runs."""
+def end_with_parent(state):
+    """If run.sh is killed, this is told to end, ends the system that runs, and removes what run.sh would have."""
+    parent = os.getppid()
+
+    def remove():
+        if os.getppid() != parent:
+            shutil.rmtree(state, ignore_errors=True)
+
+    atexit.register(remove)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
@@ -75,7 +83,7 @@ def end_with_parent():
 def background():
     """How much of all CPUs is in use while nothing is measured, in percent."""
     before, start = machine_seconds(), time.monotonic()
-    time.sleep(2)
+    time.sleep(1)
     return 100 * (machine_seconds() - before) / (time.monotonic() - start) / os.cpu_count()
 
 
@@ -85,7 +93,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.samples, self.failures, self.proofs, self.versions = [], [], {}, {}
-        self.background = background()
+        self.background = 0.0
 
     def fail(self, number, system, what, error):
         self.failures.append({"round": number, "system": system, "what": what, "text": str(error)})
@@ -121,6 +129,7 @@ class Run:
                 system.up()
                 if name not in self.proofs:
                     proof.out_of_reach(system)
+                self.background = max(self.background, background())
                 system.start()
                 if name not in self.proofs:
                     self.proofs[name] = proof.carries(system)
@@ -140,7 +149,7 @@ class Run:
 
 def main():
     options = arguments()
-    end_with_parent()
+    end_with_parent(options.state)
     latency = no_sleep_states()
     network.compile_programs(os.path.join(options.state, "programs"))
     report = Run(options).all()

@@ -65,10 +65,11 @@ class System:
         return self
 
     def __exit__(self, *_):
-        # Not to be stopped half-way by another Ctrl-C.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Not to be stopped half-way by another signal.
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         subprocess.run(["bash", SCRIPT, "stop"], env=self.environment, check=False)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def command(self, part, *command):
         return ["ip", "netns", "exec", f"{self.prefix}-{part}", *map(str, command)]
@@ -89,5 +90,5 @@ def compile_programs(directory):
     os.makedirs(directory, exist_ok=True)
     for name in sorted(os.listdir(PROGRAMS)):
         if name.endswith(".c"):
-            run(["gcc", "-O2", "-Wall", "-Wextra", "-pthread", "-o", os.path.join(directory, name[:-2]),
+            run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", os.path.join(directory, name[:-2]),
                  os.path.join(PROGRAMS, name)], 60)

@@ -58,7 +58,7 @@ def markdown(report):
              f"All parts on one machine: {about['cpus']} CPUs, {about['model']}, Linux {about['kernel']}, "
              f"{about['openssl']}. Offloads of the virtual links: {report['offloads']}.", ""]
     if report["background %"] > report["quiet %"]:
-        lines += [f"**Not a quiet machine**: other work took {report['background %']:.0f} % of it just before the run. "
+        lines += [f"**Not a quiet machine**: other work took up to {report['background %']:.0f} % of it between the measurements. "
                   "These figures are no basis for comparison.", ""]
     lines += [f"- {name}: {version}" for name, version in report["versions"].items()]
     lines += ["", *table(results, metrics, lambda system, metric: cell(results[system].get(metric)))]

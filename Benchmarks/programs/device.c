@@ -1,5 +1,5 @@
-// What stands on the device and answers the load, in one thread with epoll, so that it costs little beside what is
-// measured:
+// What stands on the device and answers the load: TCP in one thread with epoll, UDP in another, so that it costs little
+// beside what is measured.
 //   TCP 7001  echo: what comes is sent back, as long as the connection lasts
 //   TCP 7002  one answer: the first bytes are sent back and the connection is closed, from this side, so that the
 //             client's port is free again at once
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { echo_port = 7001, answer_port = 7002, count_port = 7003, batch = 64, largest = 2048, descriptors = 65536 };
+enum {
+  echo_port = 7001,
+  answer_port = 7002,
+  count_port = 7003,
+  batch = 64,
+  largest = 2048,
+  descriptors = 65536,
+  pause_microseconds = 500
+};
 
 static char once[descriptors];  // whether the connection gets one answer only
 static char buffer[1 << 16];
@@ -30,8 +39,9 @@ static void fail(const char *what) {
   exit(1);
 }
 
+// TCP sockets don't block, as epoll says when there is something; the UDP socket's thread has nothing else to do.
 static int listener(int type, const char *address, int port) {
-  int handle = socket(AF_INET, type | SOCK_NONBLOCK, 0), on = 1;
+  int handle = socket(AF_INET, type | (type == SOCK_STREAM ? SOCK_NONBLOCK : 0), 0), on = 1;
   struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port)};
   if (handle < 0 || inet_pton(AF_INET, address, &local.sin_addr) != 1) fail(address);
   setsockopt(handle, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -70,6 +80,8 @@ static void answer(int handle) {
   if (size <= 0 || send(handle, buffer, size, MSG_NOSIGNAL) != size || once[handle]) close(handle);
 }
 
+// A batch of datagrams, and a pause if it wasn't full: to be woken for each one costs more than the datagram itself, and
+// in a machine with few CPUs it would be taken from the sender and the system that is measured.
 static void count(int handle) {
   static struct mmsghdr messages[batch];
   static struct iovec parts[batch];
@@ -81,7 +93,7 @@ static void count(int handle) {
     messages[i].msg_hdr = (struct msghdr){
         .msg_name = &sources[i], .msg_namelen = sizeof sources[i], .msg_iov = &parts[i], .msg_iovlen = 1};
   }
-  int received = recvmmsg(handle, messages, batch, 0, NULL);
+  int received = recvmmsg(handle, messages, batch, MSG_WAITFORONE, NULL);
   for (int i = 0; i < received; i++) {
     uint32_t words[3];
     if (messages[i].msg_len < sizeof words) continue;
@@ -97,6 +109,12 @@ static void count(int handle) {
     words[2] = counted;
     sendto(handle, words, sizeof words, 0, (struct sockaddr *)&sources[i], sizeof sources[i]);
   }
+  if (received < batch) usleep(pause_microseconds);
+}
+
+static void *count_all(void *handle) {
+  for (;;) count(*(int *)handle);
+  return NULL;
 }
 
 int main(int argc, char **argv) {
@@ -107,7 +125,8 @@ int main(int argc, char **argv) {
   int datagrams = listener(SOCK_DGRAM, argv[1], count_port);
   watch(epoll, echo);
   watch(epoll, single);
-  watch(epoll, datagrams);
+  pthread_t counter;
+  if (pthread_create(&counter, NULL, count_all, &datagrams)) fail("pthread_create");
   for (;;) {
     struct epoll_event events[batch];
     int ready = epoll_wait(epoll, events, batch, -1);
@@ -115,7 +134,6 @@ int main(int argc, char **argv) {
       int handle = events[i].data.fd;
       if (handle == echo) take(epoll, echo, 0);
       else if (handle == single) take(epoll, single, 1);
-      else if (handle == datagrams) count(datagrams);
       else answer(handle);
     }
   }
