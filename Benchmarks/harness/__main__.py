@@ -21,7 +21,7 @@ from summary import collect
 
 DEFAULT = ["raw", "relayvpn", "openvpn-tcp", "stunnel-haproxy", "openvpn-udp", "ssh", "wireguard-go", "nebula"]
 QUICK = ["raw", "relayvpn", "openvpn-tcp", "stunnel-haproxy"]
-GIVEN = {"wireguard-go-given": "BENCH_WIREGUARD_GO"}
+GIVEN = {"wireguard-go-given": "BENCH_WIREGUARD_GO", "hev-socks5-tunnel": "BENCH_HEV_SOCKS5_TUNNEL"}
 QUIET = 5.0  # percent of all CPUs that others may take
 
 

@@ -12,8 +12,8 @@ from accounting import Meter
 from network import PROGRAMS, Failure
 from summary import jain
 
-# What forwards ports instead of packets has none for UDP.
-WITHOUT_UDP = {"ssh", "stunnel-haproxy"}
+# What forwards ports instead of packets has none for UDP, and microsocks, which ends the third, neither.
+WITHOUT_UDP = {"ssh", "stunnel-haproxy", "hev-socks5-tunnel"}
 DIRECTIONS = {"up": [], "down": ["--reverse"], "both": ["--bidir"]}
 FLOWS = 1000
 BLACKHOLE = 10

@@ -9,7 +9,7 @@ system_version() {
     "$(haproxy -v | awk 'NR == 1 { print $1, $3 }')"
 }
 
-# stunnel_end NAME PART OPTION...: an entry for each port, `accept` and `connect` from ADDRESS and ADDRESS.
+# stunnel_end NAME PART FROM TO PORT...: takes each port at one address and carries it to the other.
 stunnel_end() {
   local name=$1 accept=$3 connect=$4 port
   {
@@ -28,14 +28,15 @@ socket = l:TCP_NODELAY=1
 socket = r:TCP_NODELAY=1
 END
     [ "$name" != pc ] || echo "client = yes"
-    for port in "${tcp_ports[@]}"; do
+    for port in "${@:5}"; do
       printf '[port-%s]\naccept = %s:%s\nconnect = %s:%s\n' "$port" "$accept" "$port" "$connect" "$port"
     done
   } >"$state/stunnel/$name.conf"
   start "stunnel-$name" "$2" stunnel "$state/stunnel/$name.conf"
 }
 
-system_start() {
+# forward_up ADDRESS PORT...: from the PC's 127.0.0.1 to the address, as the site sees it.
+forward_up() {
   local port
   authority "$state/stunnel" pc:clientAuth site:serverAuth || return 1
   {
@@ -52,13 +53,17 @@ defaults
   timeout client 1h
   timeout server 1h
 END
-    for port in "${tcp_ports[@]}"; do
+    for port in "${@:2}"; do
       printf 'listen port-%s\n  bind 203.0.113.1:%s\n  server site 203.0.113.21:%s\n' "$port" "$port" "$port"
     done
   } >"$state/haproxy.cfg"
-  stunnel_end site site-a 203.0.113.21 "$device"
+  stunnel_end site site-a 203.0.113.21 "$1" "${@:2}"
   start haproxy relay haproxy -db -f "$state/haproxy.cfg"
-  stunnel_end pc pc 127.0.0.1 203.0.113.1
+  stunnel_end pc pc 127.0.0.1 203.0.113.1 "${@:2}"
+}
+
+system_start() {
+  forward_up "$device" "${tcp_ports[@]}" || return 1
   target=127.0.0.1
   reachable "$target"
 }
