@@ -2,6 +2,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 from accounting import Host
 
@@ -65,11 +66,16 @@ class System:
         return self
 
     def __exit__(self, *_):
-        # Not to be stopped half-way by another signal.
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-        subprocess.run(["bash", SCRIPT, "stop"], env=self.environment, check=False)
+        # Not to be stopped half-way by a signal: that takes effect afterwards.
+        arrived = []
+        before = {number: signal.signal(number, lambda *_: arrived.append(1))
+                  for number in (signal.SIGINT, signal.SIGTERM)}
+        subprocess.run(["bash", SCRIPT, "stop"], env=self.environment, check=False, stderr=subprocess.DEVNULL,
+                       start_new_session=True)
         for number, handler in before.items():
             signal.signal(number, handler)
+        if arrived:
+            sys.exit(143)
 
     def command(self, part, *command):
         return ["ip", "netns", "exec", f"{self.prefix}-{part}", *map(str, command)]
