@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench-openvpn
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -12,6 +12,7 @@ test: programs
 	swift test --skip-build --parallel --skip '^Scenarios\.'
 	RELAYVPN_BIN="$$(swift build -c release --show-bin-path)" swift test --skip-build --no-parallel --filter '^Scenarios\.'
 	cd Demo/programs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest check_capture_test
+	cd Benchmarks/harness && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest accounting_test summary_test report_test
 
 # The scenarios that take minutes as well: outages, long pauses, fleets. TESTING.md has the last figures. Needs root.
 soak: programs
@@ -28,11 +29,28 @@ programs: dependencies
 # The committed format, and the scripts.
 lint: dependencies
 	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift
-	shellcheck -x Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
+	shellcheck -x Benchmarks/*.sh Benchmarks/systems/*.sh Benchmarks/install-dependencies Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
 
-# iperf3 both ways through RelayVPN, through OpenVPN over TCP, and without either. Needs root.
+# This product beside what would be used instead, from Debian's packages, in interleaved rounds of one run. Needs root.
+# BENCH_SYSTEMS, BENCH_METRICS, ROUNDS (5), SECONDS (3, of each figure) and OFFLOADS (on) may be set. The result is
+# printed, and written to .bench. Benchmarks/README.md says what is measured and how.
+bench:
+	@Benchmarks/run.sh bench $(bench_options)
+
+# The main figures of the main systems, once, in under two minutes.
+bench-quick:
+	@Benchmarks/run.sh bench-quick --quick $(bench_options)
+
+# One connection with iperf3 both ways through RelayVPN, through OpenVPN over TCP, and without either.
+bench-openvpn: BENCH_SYSTEMS ?= raw,relayvpn,openvpn-tcp
+bench-openvpn: BENCH_METRICS ?= throughput-up-1,throughput-down-1
+bench-openvpn: ROUNDS ?= 3
+bench-openvpn: SECONDS ?= 5
 bench-openvpn:
-	@Demo/openvpn.sh
+	@Benchmarks/run.sh bench-openvpn $(bench_options)
+
+bench_options = $(if $(BENCH_SYSTEMS),--systems '$(BENCH_SYSTEMS)') $(if $(BENCH_METRICS),--metrics '$(BENCH_METRICS)') \
+  $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(OFFLOADS),--offloads '$(OFFLOADS)')
 
 dependencies:
 	@Scripts/install-dependencies

@@ -38,7 +38,7 @@ require_privileges() {
 require_alone() {
   local file=/run/$prefix.pid other
   other=$(cat "$file" 2>/dev/null) || other=
-  if [[ $other =~ ^[0-9]+$ && $other != "$$" ]] && grep -qsa Demo/ "/proc/$other/cmdline"; then
+  if [[ $other =~ ^[0-9]+$ && $other != "$$" ]] && grep -qsaE '(Demo|Benchmarks)/' "/proc/$other/cmdline"; then
     cannot_run "process $other is running it already." "wait for it, or set RELAYVPN_DEMO_PREFIX to another name"
   fi
   echo $$ >"$file"

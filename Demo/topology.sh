@@ -14,20 +14,25 @@
 #   Demo/topology.sh up|down PREFIX
 
 topology_parts=(pc relay site-a site-b device-a device-b)
+declare -gA topology_sites=([a]=203.0.113.21 [b]=203.0.113.22)
 
-# topology_up PREFIX: builds all namespaces; what is left of an earlier run goes first.
+# topology_up PREFIX [LETTER...]: builds the namespaces, with both sites or only those that are named; what is left of
+# an earlier run goes first.
 topology_up() {
-  local prefix=$1 part
+  local prefix=$1 letter part
+  shift
+  [ "$#" -gt 0 ] || set -- a b
   topology_down "$prefix"
-  for part in "${topology_parts[@]}"; do
+  for part in pc relay "${@/#/site-}" "${@/#/device-}"; do
     topology_namespace "$prefix-$part" || return 1
   done
   ip -n "$prefix-relay" link add public type bridge forward_delay 0 &&
     ip -n "$prefix-relay" address add 203.0.113.1/24 dev public &&
     ip -n "$prefix-relay" link set public up &&
-    topology_attach "$prefix" pc 203.0.113.10 &&
-    topology_site "$prefix" a 203.0.113.21 &&
-    topology_site "$prefix" b 203.0.113.22
+    topology_attach "$prefix" pc 203.0.113.10 || return 1
+  for letter in "$@"; do
+    topology_site "$prefix" "$letter" "${topology_sites[$letter]}" || return 1
+  done
 }
 
 # topology_down PREFIX: ends every process in the namespaces and removes them. Safe to repeat.

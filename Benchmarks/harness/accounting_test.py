@@ -1,0 +1,23 @@
+"""CPU time and memory from the kernel's texts."""
+import unittest
+
+from accounting import busy_ticks, memory, process_ticks
+
+
+class Accounting(unittest.TestCase):
+    def test_busy_is_all_but_idle_waiting_and_stolen(self):
+        self.assertEqual(busy_ticks("cpu  1 20 300 4000 50000 600000 7000000 80000000 9 9\ncpu0 1 1\n"), 7600321)
+
+    def test_a_process_with_brackets_in_its_name(self):
+        fields = ["S"] + ["0"] * 10 + ["1", "20", "300", "4000"] + ["9"] * 30
+        self.assertEqual(process_ticks("17 (a) b (c)) " + " ".join(fields)), 4321)
+
+    def test_memory_now_and_at_most(self):
+        self.assertEqual(memory("Name:\ta\nVmHWM:\t  30 kB\nVmRSS:\t  20 kB\n"), (20480, 30720))
+
+    def test_a_process_that_has_no_memory_any_more(self):
+        self.assertEqual(memory("Name:\ta\nState:\tZ (zombie)\n"), (0, 0))
+
+
+if __name__ == "__main__":
+    unittest.main()
