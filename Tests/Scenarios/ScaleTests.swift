@@ -79,14 +79,15 @@ extension WholeSystem {
           """
           start_all || exit 1
           flood warm 20 20 100000
-          sleep 2
+          eventually 180 link_flows 0 || exit 1
+          sleep 5
           footprint before
           flood during 2000 10000 50000
           # A UDP flow ends by two minutes of silence.
           eventually 180 link_flows 0 || exit 1
           sleep 5
           footprint after
-          """, limit: 400)
+          """, limit: 600)
         try expectAll(figures, tcp: 2000, udp: 10_000)
         try expectDrained(figures, "linkmanager", "sitemanager", "gatemanager")
         #expect(try figures.number("after.sockets") <= figures.number("before.sockets"), "\(figures)")
