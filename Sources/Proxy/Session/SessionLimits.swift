@@ -17,7 +17,7 @@ public struct SessionLimits: Sendable {
   /// of a site, so that windows alone can't get a reader cut.
   public var memoryBudget = 32 * 1024 * 1024
   /// Datagram bytes that may wait per flow; more are dropped, as a network would.
-  public var datagramQueue = 512 * 1024
+  public var datagramQueue = 1 << 20
   /// Datagrams that have come in part, each of which holds room for the largest. Large ones take turns on the line, so
   /// that some of several flows are under way at once; more are dropped.
   public var partialDatagrams = 64
