@@ -121,11 +121,16 @@ package struct AdapterCore: ~Copyable {
     reports.next()
   }
 
-  /// Ends the flow of one slow application while memory is pressed, so that everything else can be read on.
+  /// Makes room while memory is pressed, so that everything else can be read on: first by letting go of what
+  /// applications send again anyway, then by ending the flow of one slow application.
   ///
   /// Counts what lies in the pool for the application, whether its stream goes on or is finished.
   /// - Returns: whether a flow was ended; memory may still be pressed then, and is to be looked at again at once.
+  ///   If none was while memory is pressed, what holds it goes by what the sessions' peers say: they are to be read.
   package mutating func relieveMemory(now: Instant) -> Bool {
+    guard pool.isPressed else { return false }
+    // Segments that wait for one before them could hold the very memory that it needs to be read.
+    stack.dropUnordered(pool: &pool)
     guard pool.isPressed else { return false }
     var slowest: (id: SlotID, held: Int)?
     for id in bindings.ids {

@@ -61,12 +61,12 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     while !isStopping {
       writeDevice()
       flushSites()
+      relieved = core.relieveMemory(now: now)
       handleEvents()
       tellReports()
       guard wait() else { break }
       core.handleTimeout(now: now)
       reopen()
-      relieved = core.relieveMemory(now: now)
       readSites()
       readDevice()
     }
@@ -77,9 +77,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   // MARK: Waiting
 
   private mutating func wait() -> Bool {
-    let isPressed = core.pool.isPressed
-    var hasWork = relieved || (deviceIsReadable && nextOpening == nil && !isPressed)
-    for id in core.siteList where !isPressed && connections[core.sites[id].connection].peer.isReadable {
+    var hasWork = relieved || (deviceIsReadable && nextOpening == nil && !core.pool.isPressed)
+    for id in core.siteList where canReadSites && connections[core.sites[id].connection].peer.isReadable {
       hasWork = true
     }
     let count: Int
@@ -101,6 +100,12 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       }
     }
     return true
+  }
+
+  /// Whether sessions are read. Not while flows are cut for memory, since what is read might be for one of them. But if
+  /// there was none to cut, memory comes back by the credits and pongs that the peers send, as long as there is any.
+  private var canReadSites: Bool {
+    !core.pool.isPressed || !(relieved || core.pool.isExhausted)
   }
 
   // MARK: The device
@@ -148,7 +153,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private mutating func readSites() {
     for id in core.siteList {
       var budget = configuration.sessionReads
-      while budget > 0, core.sites.contains(id), !core.pool.isPressed {
+      while budget > 0, core.sites.contains(id), canReadSites {
         let connection = core.sites[id].connection
         guard connections[connection].peer.isReadable else { break }
         budget -= 1

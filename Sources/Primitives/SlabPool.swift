@@ -125,6 +125,9 @@ public struct SlabLane: Sendable {
   /// Whether less than a quarter of the pool is left: a reason to stop reading.
   public var isPressed: Bool { slabsInUse >= limit - limit / 4 }
 
+  /// Whether every slab is in use: only what still fits into those can be read.
+  public var isExhausted: Bool { slabsInUse >= limit }
+
   // MARK: Filling
 
   /// A writable region of exactly `count` bytes behind what the lane has committed, in a new slab if

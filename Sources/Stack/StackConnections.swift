@@ -237,6 +237,15 @@ extension Stack {
     holds(flow) ? connections[flow.slot].sender.queue.count : 0
   }
 
+  /// Lets go of all payload that came ahead of its turn, for when memory is short: nothing is lost by it, since a peer
+  /// keeps what it was told of selectively until it is acknowledged for good (RFC 2018 section 8). Linear.
+  public mutating func dropUnordered(pool: inout SlabPool) {
+    for slot in connections.ids where !connections[slot].receiver.queue.isEmpty {
+      for _ in 0..<connections[slot].receiver.queue.count { context.counters.drop(.noMemory) }
+      connections[slot].receiver.queue.removeAll(pool: &pool)
+    }
+  }
+
   /// The 5-tuple of a flow, `source` being the application; `nil` once it has ended.
   public func tuple(of flow: FlowID) -> FiveTuple? {
     if flow.isDatagram { return datagramFlows.contains(flow.slot) ? datagramFlows[flow.slot].tuple : nil }

@@ -78,7 +78,7 @@ extension WholeSystem {
         let figures = try world.figures(
           """
           start_all || exit 1
-          flood warm 20 20 100000
+          flood warm 50 50 100000
           eventually 180 link_flows 0 || exit 1
           sleep 5
           footprint before

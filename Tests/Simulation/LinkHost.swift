@@ -31,17 +31,11 @@ struct LinkHost: ~Copyable {
   }
 
   /// Reads what has come and acts on it.
-  ///
-  /// - Returns: whether there is more to do.
-  mutating func turn(_ network: inout Network) -> Bool {
-    guard !isStopped else {
-      inbox.removeAll()
-      return false
-    }
+  mutating func turn(_ network: inout Network) {
+    guard !isStopped else { return inbox.removeAll() }
     let now = network.now
-    relieved = core.relieveMemory(now: now)
     var budget = core.configuration.sessionReads
-    while budget > 0, core.sites.contains(site), !core.pool.isPressed, connection.isReadable {
+    while budget > 0, core.sites.contains(site), canReadSite, connection.isReadable {
       budget -= 1
       do throws(SessionEnd) {
         let more = try connection.read(into: &core.sites[site].peer, pool: &core.pool, &network)
@@ -59,9 +53,19 @@ struct LinkHost: ~Copyable {
       core.receive(slice, offload: packet.offload, now: now)
       core.pool.release(slice)
     }
-    return relieved
-      || (!core.pool.isPressed && (!inbox.isEmpty || (core.sites.contains(site) && connection.isReadable)))
   }
+
+  /// Makes room once everything is sent that could be, as the loop does before it waits.
+  ///
+  /// - Returns: whether there is more to do at once.
+  mutating func needsTurn(now: Instant) -> Bool {
+    guard !isStopped else { return false }
+    relieved = core.relieveMemory(now: now)
+    return relieved || (!core.pool.isPressed && !inbox.isEmpty)
+      || (core.sites.contains(site) && canReadSite && connection.isReadable)
+  }
+
+  private var canReadSite: Bool { !core.pool.isPressed || !(relieved || core.pool.isExhausted) }
 
   /// Sends what the session has sealed, and tells what came to its end.
   mutating func flush(_ network: inout Network) {

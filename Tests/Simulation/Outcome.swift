@@ -32,7 +32,9 @@ extension World {
       let devices = connection.dials.map { dials[$0].device }.filter { $0.openedAt != nil }
       outcome.bytes += connection.application.received + devices.reduce(0) { $0 + $1.received }
       // A SYN that comes late, or again, leads to another dial, whose connection nobody at the application's end has.
-      let device = devices.first { $0.isComplete } ?? devices.first { $0.received > 0 } ?? devices.first
+      let device =
+        devices.first { $0.isComplete } ?? devices.first { $0.received > 0 || $0.sawFinish }
+        ?? devices.max { $0.sent < $1.sent }
       var flaws: [String] = []
       if let device {
         judge(index, connection.application, device, &flaws, &outcome)

@@ -62,21 +62,22 @@ final class SiteHost {
     guard end == nil else { return false }
     do throws(SessionEnd) {
       try handleTime(&network)
-      try relieveMemory(&network)
       try readPeer(&network)
       writeDevices(&network)
       try readDevices(&network)
       try connection.flush(&peer, pool: &pool, &network)
       try takeEvents(&network)
       writeDevices(&network)
+      try relieveMemory(&network)
     } catch {
       stop(endReason.map { .local($0) } ?? error, &network)
       return false
     }
-    return relieved || (connection.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    return relieved || (connection.isReadable && canReadPeer) || (!readList.isEmpty && canRead)
   }
 
   private var canRead: Bool { connection.isWritable && !pool.isPressed }
+  private var canReadPeer: Bool { !pool.isPressed || !(relieved || pool.isExhausted) }
 
   /// The loop ends: devices see a reset, since their sockets are closed as they are.
   func stop(_ end: SessionEnd, _ network: inout Network) {
@@ -129,7 +130,7 @@ final class SiteHost {
 
   private func readPeer(_ network: inout Network) throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
-    while connection.isReadable, budget > 0, !pool.isPressed {
+    while connection.isReadable, budget > 0, canReadPeer {
       budget -= 1
       let more = try connection.read(into: &peer, pool: &pool, &network)
       try takeEvents(&network)

@@ -272,10 +272,9 @@ package final class World {
   func turn(_ host: Host) {
     switch host {
     case .link:
-      let isBusy = link.turn(&network)
+      link.turn(&network)
       flushLink()
-      // Stopping reading for others' sake is no reason to look again at once.
-      if isBusy, !link.isQueued {
+      if link.needsTurn(now: network.now), !link.isQueued {
         link.isQueued = true
         bookTurn(.link)
       }
@@ -373,7 +372,8 @@ package final class World {
   /// Ends the session in order and lets go of everything.
   private func finish() {
     if link.end == nil, site.end == nil, !link.isStopped {
-      if link.core.sites[link.site].peer.session.streamCount > 0 { note("LinkManager's session has streams left") }
+      // While one end says goodbye, its streams may wait for what the other says of them.
+      if plan.incident == nil, link.core.sites[link.site].peer.session.streamCount > 0 { note("LinkManager's session has streams left") }
       link.core.leaveSite(named: "site", "done", now: network.now)
       flushLink()
       let limit = network.now + .seconds(40)

@@ -12,6 +12,13 @@ import Testing
     #expect(outcome.complete + outcome.failed + outcome.refused + outcome.late == outcome.connections)
   }
 
+  /// A pool full of segments that wait for one before them; two dials for one connection; a goodbye amid streams.
+  @Test(arguments: [1_012_634, 1_047_010, 1_032_323, 1_004_080] as [UInt64])
+  func whatOnceFailed(seed: UInt64) {
+    let outcome = Campaign.run(seed)
+    #expect(outcome.problems == [], "Simulator --seed \(seed) --trace")
+  }
+
   @Test func aSeedTellsEverything() {
     let (first, second) = (Campaign.run(21), Campaign.run(21))
     #expect(first.digest == second.digest && first.steps == second.steps)

@@ -131,6 +131,41 @@ import Testing
     #expect(bench.leakedSlabs() == 0)
   }
 
+  /// When memory is short, what came ahead of its turn is given back, and comes again.
+  @Test func whatIsAheadOfItsTurnCanBeLetGo() throws {
+    let bench = Bench { _ in }
+    let (flow, next) = try #require(
+      try bench.establish(options: TCPOptions(maximumSegmentSize: 1460, sackPermitted: true)))
+    bench.pool.close(&bench.lane)
+    let before = bench.pool.slabsInUse
+    let pieces = (0..<5).map { [UInt8](repeating: UInt8($0), count: 1400) }
+    for index in 1..<5 {
+      bench.receive(
+        Packets.tcp(.ack, sequence: UInt32(1000 + 1400 * index), acknowledgement: next, payload: pieces[index]))
+    }
+    _ = try bench.sentSegments()
+    bench.stack.dropUnordered(pool: &bench.pool)
+    bench.pool.close(&bench.lane)
+    #expect(bench.pool.slabsInUse == before)
+    #expect(bench.stack.counters.dropped(.noMemory) == 4)
+    // The first alone is delivered, and acknowledged without a word of the others.
+    bench.receive(Packets.tcp(.ack, sequence: 1000, acknowledgement: next, payload: pieces[0]))
+    let answer = try #require(try bench.sentSegments().last)
+    #expect(answer.acknowledgement == 2400 && answer.options.sackBlocks == SACKBlocks())
+    for index in 1..<5 {
+      bench.receive(
+        Packets.tcp(.ack, sequence: UInt32(1000 + 1400 * index), acknowledgement: next, payload: pieces[index]))
+    }
+    var seen: [UInt8] = []
+    for case .received(flow, let slice) in bench.events() {
+      seen += bench.pool.array(slice)
+      bench.pool.release(slice)
+    }
+    let isWhole = seen == pieces.flatMap { $0 }
+    #expect(isWhole)
+    #expect(bench.leakedSlabs() == 0)
+  }
+
   @Test func fragmentsOfADatagramAreBounded() throws {
     let bench = Bench { $0.limits.fragmentsPerDatagram = 20 }
     let datagram = Packets.udp(Simulation.pattern(800, seed: 8))

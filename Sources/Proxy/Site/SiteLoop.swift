@@ -81,10 +81,10 @@ struct SiteLoop: ~Copyable {
         // Sending the last FIN ends streams, whose device sockets are closed now and not when the peer next says a word.
         try takeEvents()
         writeDevices()
+        try relieveMemory()
         publishStatus(publish)
         try wait()
         try handleTime()
-        try relieveMemory()
         try readPeer()
         writeDevices()
         try readDevices()
@@ -115,7 +115,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = relieved || (connection.isReadable && !pool.isPressed) || (!readList.isEmpty && canRead)
+    let hasWork = relieved || (connection.isReadable && canReadPeer) || (!readList.isEmpty && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -193,9 +193,15 @@ struct SiteLoop: ~Copyable {
 
   // MARK: The connection
 
+  /// Whether the session is read. Not while flows are cut for memory, since what is read might be for one of them. But if
+  /// there was none to cut, memory comes back by the credits and pongs that the peer sends, as long as there is any.
+  private var canReadPeer: Bool {
+    !pool.isPressed || !(relieved || pool.isExhausted)
+  }
+
   private mutating func readPeer() throws(SessionEnd) {
     var budget = limits.readBudget / (128 * 1024)
-    while connection.isReadable, budget > 0, !pool.isPressed {
+    while connection.isReadable, budget > 0, canReadPeer {
       budget -= 1
       let more = try connection.read(into: &peer, pool: &pool, now: now)
       try takeEvents()

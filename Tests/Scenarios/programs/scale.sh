@@ -32,7 +32,7 @@ start_all() {
 }
 
 # footprint WHEN: resident memory in KiB, descriptors and sockets of the hosts. Empty pipes that the relay keeps for the
-# next session (PipePool, 32 a thread) aren't counted.
+# next session (PipePool, 32 a thread) aren't counted, nor the timers that the Swift runtime makes when it likes.
 footprint() {
   local part program pid
   for part in "relay gatemanager" "site-a sitemanager" "pc linkmanager"; do
@@ -40,7 +40,7 @@ footprint() {
     pid=$(host_pid "${part% *}" "$program")
     [ -n "$pid" ] || continue
     echo "$1.$program.memory $(awk '$1 == "VmRSS:" { print $2 }' "/proc/$pid/status")"
-    echo "$1.$program.descriptors $(find "/proc/$pid/fd" -mindepth 1 ! -lname 'pipe:*' | wc -l)"
+    echo "$1.$program.descriptors $(find "/proc/$pid/fd" -mindepth 1 ! -lname 'pipe:*' ! -lname '*timerfd*' | wc -l)"
   done
   echo "$1.sockets $(at site-a ss --no-header --tcp --udp --all state connected exclude time-wait | wc -l)"
 }
