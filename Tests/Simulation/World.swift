@@ -373,7 +373,9 @@ package final class World {
   private func finish() {
     if link.end == nil, site.end == nil, !link.isStopped {
       // While one end says goodbye, its streams may wait for what the other says of them.
-      if plan.incident == nil, link.core.sites[link.site].peer.session.streamCount > 0 { note("LinkManager's session has streams left") }
+      if plan.incident == nil, link.core.sites[link.site].peer.session.streamCount > 0 {
+        note("LinkManager's session has streams left")
+      }
       link.core.leaveSite(named: "site", "done", now: network.now)
       flushLink()
       let limit = network.now + .seconds(40)
