@@ -50,11 +50,10 @@ import Testing
     #expect(look(&answered, until: start + .seconds(60)).last?.0 == 16_000)
   }
 
-  /// A session whose first PING was late learns the true distance while it is busy; an idle one asks no more often.
+  /// A session whose first PINGs were late learns the true distance while it is busy; an idle one asks no more often.
   @Test func aBusySessionGoesOnMeasuring() throws {
     var pair = try SessionPair(seed: 1)
-    pair.now = pair.now + .milliseconds(40)
-    for _ in 0..<3 { _ = try pair.exchange() }
+    try pair.settle(distance: .milliseconds(40))
     var shortest = pair.link.liveness.roundTrip
     #expect(shortest ?? .zero >= .milliseconds(40))
     pair.link.sampleRates(now: pair.now)
@@ -79,6 +78,30 @@ import Testing
     pair.link.sampleRates(now: pair.now)
     isAsking = pair.link.hasOutput
     #expect(!isAsking, "nothing was sent since")
+    #expect(pair.close() == 0)
+  }
+
+  /// The first round trip of a session is no measure of the others.
+  @Test func aSessionBeginsByMeasuringSeveralTimes() throws {
+    var liveness = liveness()
+    let times = [9_000, 3_000, 200, 400, 300, 100] as [Int64]
+    var now = start
+    for (index, time) in times.prefix(Liveness.firstSamples).enumerated() {
+      let value = liveness.ping(now: now)
+      now = now + .microseconds(time)
+      let isWanted = liveness.pong(value, now: now)
+      #expect(isWanted == (index + 1 < Liveness.firstSamples))
+    }
+    #expect(liveness.roundTrip == .microseconds(200) && liveness.lastRoundTrip == .microseconds(300))
+    // Later ones come one at a time.
+    let value = liveness.ping(now: now)
+    let isWanted = liveness.pong(value, now: now + .microseconds(100))
+    #expect(!isWanted)
+
+    var pair = try SessionPair(seed: 1)
+    try pair.settle()
+    let isQuiet = !pair.link.hasOutput && !pair.site.hasOutput
+    #expect(isQuiet)
     #expect(pair.close() == 0)
   }
 

@@ -109,8 +109,7 @@ import Testing
   ])
   func aWindowGrowsWithTheDistance(round: (milliseconds: Int, grows: Bool)) throws {
     var pair = try SessionPair(seed: 13)
-    // The first PING comes back after 40 ms.
-    pair.now = pair.now + .milliseconds(40)
+    try pair.settle(distance: .milliseconds(40))
     let id = try open(&pair)
     for _ in 0..<60 {
       let now = pair.now
@@ -172,7 +171,7 @@ import Testing
     var limits = SessionLimits()
     limits.controlFrames = 50
     var pair = try SessionPair(seed: 4, limits: limits)
-    _ = try pair.exchange()
+    try pair.settle()
     func flood(_ pair: inout SessionPair, _ count: Int) throws {
       for number in 0..<count {
         if pair.link.writer.room < 8 {

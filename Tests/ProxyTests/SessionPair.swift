@@ -56,6 +56,14 @@ struct SessionPair: ~Copyable {
     return moved
   }
 
+  /// Lets both ends measure how far away the other is, as they do when they begin.
+  mutating func settle(distance: Interval = .zero) throws(SessionError) {
+    for _ in 0...Liveness.firstSamples {
+      now = now + distance
+      _ = try exchange()
+    }
+  }
+
   private static func take(_ queue: inout SliceQueue, _ pool: inout SlabPool, atMost limit: Int) -> [UInt8] {
     var bytes: [UInt8] = []
     while bytes.count < limit, !queue.isEmpty {

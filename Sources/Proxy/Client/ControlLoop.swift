@@ -164,7 +164,7 @@ struct ControlLoop: ~Copyable {
       // A peer that asks and never reads the answers isn't worth memory.
       guard output.count < ControlOutbox.byteLimit else { throw .unexpected("ping") }
       output += try ControlEnvelope(.pong(id)).bytes()
-    case .pong(let id): liveness.pong(id, now: Clock.now)
+    case .pong(let id): _ = liveness.pong(id, now: Clock.now)
     case .unknown: break
     default: handler(.message(envelope))
     }

@@ -11,6 +11,7 @@ struct Liveness {
   private var probeDeadline: Instant?
   /// Whether the last PING came back: only then another one can measure anything.
   private(set) var isAnswered = false
+  private var samples = 0
   /// The shortest round trip seen; `nil` before the first answer.
   private(set) var roundTrip: Interval?
   /// The latest round trip, queues included.
@@ -46,14 +47,21 @@ struct Liveness {
     return UInt64(bitPattern: now.nanoseconds)
   }
 
-  mutating func pong(_ value: UInt64, now: Instant) {
+  /// Round trips that are measured one after the other to begin with: the first finds both ends busy with the beginning,
+  /// and what is taken for the shortest decides how large windows grow.
+  static let firstSamples = 5
+
+  /// - Returns: whether to ask again at once.
+  mutating func pong(_ value: UInt64, now: Instant) -> Bool {
     let sent = Instant(nanoseconds: Int64(bitPattern: value))
     // An answer to nothing we asked isn't a measurement.
-    guard let lastPing, sent == lastPing else { return }
+    guard let lastPing, sent == lastPing else { return false }
     isAnswered = true
     let sample = max(now - sent, .microseconds(1))
     lastRoundTrip = sample
     roundTrip = roundTrip.map { min($0, sample) } ?? sample
+    samples = min(samples + 1, Self.firstSamples)
+    return samples < Self.firstSamples
   }
 
   var nextDeadline: Instant {

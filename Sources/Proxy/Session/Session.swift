@@ -283,11 +283,15 @@ public struct Session: ~Copyable {
     free(id.slot, pool: &pool)
   }
 
+  /// What counts as the round trip where it is shorter. Towards a neighbour a window must last for as long as busy hosts
+  /// take to answer, or all go to sleep between its halves. ARCHITECTURE has the figures of shorter and longer ones.
+  private static let shortestRoundTrip = Interval.microseconds(250)
+
   /// The reader of a stream is through with this many bytes: credit for the peer.
   public mutating func consumed(_ id: StreamID, _ count: Int, now: Instant) {
     guard contains(id) else { return }
     // The shortest round trip, without queues: a window that grew by the time in its own queue would grow for ever.
-    let roundTrip = max(liveness.roundTrip ?? .milliseconds(1), .microseconds(100))
+    let roundTrip = max(liveness.roundTrip ?? .milliseconds(1), Self.shortestRoundTrip)
     let (grown, announce) = streams[id.slot].receive.consume(
       count, roundTrip: roundTrip, maximum: limits.maximumWindow, growth: limits.memoryBudget - windowTotal, now: now)
     windowTotal += grown

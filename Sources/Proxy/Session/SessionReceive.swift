@@ -120,9 +120,12 @@ extension Session {
       events.append(.refused(id))
     case .ping:
       let answer = try value(header, payload, pool: pool)
-      guard controls.count < limits.controlFrames else { throw .violation(.flooding) }
+      // Streams that are being opened have a frame each besides.
+      guard controls.count - openCount < limits.controlFrames else { throw .violation(.flooding) }
       controls.append(.pong(answer))
-    case .pong: liveness.pong(try value(header, payload, pool: pool), now: now)
+    case .pong:
+      let isWanted = liveness.pong(try value(header, payload, pool: pool), now: now)
+      if isWanted { controls.append(.ping(liveness.ping(now: now))) }
     case .goAway:
       isEnding = true
       peerGoodbye = pool.withSpan(payload) { bytes in

@@ -78,8 +78,9 @@ struct SendCredit: Equatable {
 
 /// How much the peer may send, and when to tell it more.
 ///
-/// The window doubles when a whole one is consumed within two round trips: then the window, not the
-/// reader, is what holds the stream back. A slow reader's window stays small.
+/// The window grows by half when a whole one is consumed within two round trips: then the window, not the reader, is
+/// what holds the stream back. A slow reader's window stays small. In steps of half, since what a window has too much
+/// lies on the way as a queue, behind which all small traffic waits.
 struct ReceiveWindow: Equatable {
   private(set) var limit = UInt64(SessionLimits.initialWindow)
   private(set) var received: UInt64 = 0
@@ -111,9 +112,10 @@ struct ReceiveWindow: Equatable {
       epochStart = now
       epochConsumed = consumed
     } else if consumed - epochConsumed >= UInt64(size) {
-      if now - epochStart < roundTrip * 2, size * 2 <= maximum, size <= growth {
-        grown = size
-        size *= 2
+      if now - epochStart < roundTrip * 2 {
+        grown = min(size / 2, maximum - size)
+        if grown > growth { grown = 0 }
+        size += grown
       }
       epochStart = now
       epochConsumed = consumed
