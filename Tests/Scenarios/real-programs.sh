@@ -83,7 +83,8 @@ END_RSYNC
   start rsync device-a rsync --daemon --no-detach --address=192.168.10.10 --config="$state/device-a/rsyncd.conf"
 }
 
-# a_tree DIRECTORY: large and small files, empty ones, and a link.
+# a_tree DIRECTORY: large and small files, empty ones, and a link. The large one is of yesterday: a change within the
+# same second isn't seen by rsync, which compares sizes and seconds.
 a_tree() {
   local number
   mkdir -p "$1/deep/deeper"
@@ -91,6 +92,7 @@ a_tree() {
   for number in {1..200}; do head -c $((number * 97)) "$bulk" >"$1/deep/$number"; done
   : >"$1/deep/deeper/empty"
   ln -s ../bulk "$1/deep/link"
+  touch -d yesterday "$1/bulk"
 }
 
 # rsync_both_ways: a tree fetched, a tree sent, and sent again with a change in the middle of its large file.
