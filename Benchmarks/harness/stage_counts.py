@@ -15,9 +15,8 @@ def instructions(text):
 
 def per_operation(allocations, total, operations):
     """Four digits tell one allocation in ten thousand operations from none."""
-    def rounded(number, digits):
-        return int(number) if number == int(number) else round(number, digits)
-    return {"allocations": rounded(allocations / operations, 4), "instructions": rounded(total / operations, 1)}
+    counts = {"allocations": round(allocations / operations, 4), "instructions": round(total / operations, 1)}
+    return {name: int(count) if count.is_integer() else count for name, count in counts.items()}
 
 
 def smaller(one, other):

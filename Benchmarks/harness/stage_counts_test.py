@@ -21,6 +21,9 @@ class Counting(unittest.TestCase):
         with self.assertRaises(ValueError):
             instructions("events: Ir\n")
 
+    def test_whole_numbers_are_written_as_such(self):
+        self.assertEqual(json.dumps(per_operation(0, 7210211, 10_000)), '{"allocations": 0, "instructions": 721}')
+
     def test_one_allocation_in_many_operations_is_seen(self):
         self.assertEqual(per_operation(1, 7210211, 10_000), counts(0.0001, 721.0))
         self.assertEqual(per_operation(3000, 41_017_167, 1000), counts(3, 41_017.2))

@@ -38,6 +38,9 @@ def swift(*arguments, counts_only=True, **options):
 
 def build():
     """Where StageCounts is."""
+    if ROOT.name.lower() == PACKAGE.name.lower():
+        cannot_run(f"SwiftPM tells packages apart by the names of their folders, and {ROOT} is called like {PACKAGE}.",
+                   "give the clone's folder another name")
     if shutil.which("valgrind") is None:
         cannot_run("valgrind is missing, which counts instructions.", "Scripts/install-dependencies, as root")
     arguments = ["build", "-c", "release"]
@@ -82,8 +85,15 @@ def version(*command):
     return next((word for word in words if word[:1].isdigit() and "." in word), "unknown")
 
 
+def processor():
+    """What libraries choose their code by, as far as valgrind lets them see it."""
+    flags = next((line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("flags")), "").split()
+    return " ".join([os.uname().machine, *(flag for flag in ("avx2", "aes", "pclmulqdq") if flag in flags)])
+
+
 def versions():
-    return {"swift": version("swift", "--version"), "openssl": version("openssl", "version"),
+    return {"processor": processor(), "swift": version("swift", "--version"), "openssl": version("openssl", "version"),
             "glibc": os.confstr("CS_GNU_LIBC_VERSION").split()[1], "valgrind": version("valgrind", "--version")}
 
 
