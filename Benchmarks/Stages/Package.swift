@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// A package of its own, so that who uses the library doesn't fetch what benchmarks need. It depends on public API alone.
+// A package of its own, so that users of the library don't fetch what benchmarks need. It works on public API alone.
 let settings: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .strictMemorySafety(),
@@ -24,8 +24,8 @@ let package = Package(
   ]
 )
 
-// SwiftPM builds the plugins of all dependencies for whatever is built, so that the check, which needs the counts alone,
-// says so and takes half the time.
+// SwiftPM builds the plugins of all dependencies for whatever is built. The check needs the counts alone, says so, and
+// takes half the time.
 if Context.environment["STAGES_COUNTS_ONLY"] == nil {
   package.dependencies.append(
     // Without its interposers of malloc and of the Swift runtime: AllocationCounter counts here.

@@ -71,7 +71,8 @@ class Verdict(unittest.TestCase):
         self.assertIn("taken with swift 6.3.1 (here 6.4), which", text)
 
     def test_the_committed_file_can_be_read(self):
-        self.assertEqual(json.loads(dump({"a/b": counts(0, 1.5)}, HERE)), {"with": HERE, "stages": {"a/b": counts(0, 1.5)}})
+        stages = {"a/b": counts(0, 1.5)}
+        self.assertEqual(json.loads(dump(stages, HERE)), {"with": HERE, "stages": stages})
         self.assertEqual(len(dump({"a": counts(0, 1), "b": counts(0, 1)}, HERE).splitlines()), 7)
 
 

@@ -115,8 +115,8 @@ def show(told, counts):
     text = swift("package", "benchmark", "--format", "jmh", "--path", "stdout", "--no-progress", "--quiet",
                  counts_only=False, stdout=subprocess.PIPE).stdout
     about = machine()
-    print(f"\nEach stage alone, per operation; medians. {about['cpus']} CPUs, {about['model']}, Linux {about['kernel']}, "
-          f"{about['openssl']}.\n")
+    print(f"\nEach stage alone, per operation; medians. {about['cpus']} CPUs, {about['model']}, "
+          f"Linux {about['kernel']}, {about['openssl']}.\n")
     print(markdown(told, times(text), counts, openssl_rates(told)))
 
 

@@ -2,8 +2,8 @@ import Packet
 import Primitives
 import Stack
 
-/// The application's end of one TCP connection, as Linux would be it on a TUN device: hand-made segments whose checksums
-/// are left undone, in a buffer that is used again and again.
+/// The application's end of one TCP connection, as Linux plays it on a TUN device: segments made by hand, whose
+/// checksums are left undone, in a buffer that is used again and again.
 struct ApplicationEnd: ~Copyable {
   private let packet: Slice
   private let headerCount = IPv4Header.minimumSize + 32
