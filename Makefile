@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn stages stages-check stages-accept
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -12,7 +12,8 @@ test: programs
 	swift test --skip-build --parallel --skip '^Scenarios\.'
 	RELAYVPN_BIN="$$(swift build -c release --show-bin-path)" swift test --skip-build --no-parallel --filter '^Scenarios\.'
 	cd Demo/programs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest check_capture_test
-	cd Benchmarks/harness && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest accounting_test summary_test report_test
+	cd Benchmarks/harness && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest accounting_test summary_test report_test \
+	  stage_counts_test stage_figures_test
 
 # The scenarios that take minutes as well: outages, long pauses, fleets. TESTING.md has the last figures. Needs root.
 soak: programs
@@ -28,7 +29,8 @@ programs: dependencies
 
 # The committed format, and the scripts.
 lint: dependencies
-	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift
+	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift \
+	  $(addprefix Benchmarks/Stages/,Sources Benchmarks Package.swift)
 	shellcheck -x Benchmarks/*.sh Benchmarks/systems/*.sh Benchmarks/install-dependencies Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
 
 # This product beside what would be used instead, from Debian's packages, in interleaved rounds of one run. Needs root.
@@ -51,6 +53,18 @@ bench-openvpn:
 
 bench_options = $(if $(BENCH_SYSTEMS),--systems '$(BENCH_SYSTEMS)') $(if $(BENCH_METRICS),--metrics '$(BENCH_METRICS)') \
   $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(OFFLOADS),--offloads '$(OFFLOADS)')
+
+# Each stage of the data path alone: times, rates, allocations, instructions. Benchmarks/README.md says what they are.
+stages: dependencies
+	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stages.py show
+
+# Fails if a stage allocates more, or takes more instructions, than Benchmarks/Stages/counts.json says.
+stages-check: dependencies
+	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stages.py check
+
+# Takes what the stages cost now as what they may cost.
+stages-accept: dependencies
+	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stages.py accept
 
 dependencies:
 	@Scripts/install-dependencies
