@@ -14,6 +14,9 @@ public struct AdapterConfiguration: Sendable {
   /// waits for it. Four super-segments are a third of a millisecond.
   public var packetBurst = 64
   public var byteBurst = 256 * 1024
+  /// Bursts of small packets that are read before they are sealed, as long as more of them wait: to seal and send few at
+  /// a time takes longer than to read on. Others have their turns in between; 256 packets are half a millisecond.
+  public var gatheredBursts = 4
   /// Reads of one session's connection before others, and the device, get their turn: each is up to 240 KiB.
   public var sessionReads = 1
   /// Sites connected at once.

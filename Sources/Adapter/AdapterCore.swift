@@ -20,6 +20,8 @@ package struct AdapterCore: ~Copyable {
   package var siteList: [SlotID] = []
   var bindings: SlotMap<FlowBinding>
   var bindingOfFlow: [FlowID: SlotID] = [:]
+  /// The binding of the flow whose datagram came last.
+  var lastDatagramBinding = SlotID(token: 0)
   var bindingOfEcho: [EchoKey: SlotID] = [:]
   /// FTP control connections, by their binding.
   var ftp: [SlotID: FTPConnection] = [:]

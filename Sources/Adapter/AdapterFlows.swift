@@ -18,12 +18,13 @@ extension AdapterCore {
         }
         if bindings[id].isFTPControl { takeCommands(slice, id, now: now) } else { send(slice, from: id, now: now) }
       case .datagram(let flow, let slice):
-        guard let id = bindingOfFlow[flow] else {
+        guard let id = datagramBinding(flow) else {
           pool.release(slice)
           continue
         }
-        let binding = bindings[id]
-        sites[binding.site].peer.session.sendDatagram(binding.stream, slice, pool: &pool)
+        // Not the binding itself: a copy of it counts references.
+        let (site, stream) = (bindings[id].site, bindings[id].stream)
+        sites[site].peer.session.sendDatagram(stream, slice, pool: &pool)
       case .acknowledged(let flow, let count):
         guard let id = bindingOfFlow[flow] else { continue }
         let binding = bindings[id]
@@ -63,6 +64,16 @@ extension AdapterCore {
         stack.setReceiveCredit(flow, sites[binding.site].peer.session.sendCredit(binding.stream), now: now)
       }
     }
+  }
+
+  /// The binding of a flow of datagrams. They come in runs, so that the last one's is mostly this one's.
+  private mutating func datagramBinding(_ flow: FlowID) -> SlotID? {
+    if bindings.contains(lastDatagramBinding), case .flow(flow) = bindings[lastDatagramBinding].end {
+      return lastDatagramBinding
+    }
+    guard let id = bindingOfFlow[flow] else { return nil }
+    lastDatagramBinding = id
+    return id
   }
 
   private mutating func send(_ slice: Slice, from id: SlotID, now: Instant) {

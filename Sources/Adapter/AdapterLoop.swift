@@ -15,6 +15,9 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   var core: AdapterCore
   var connections = SlotTable<SiteConnection>()
   private var transmit = Transmit()
+  /// Whether packets wait that the last burst of small ones left behind, and bursts since sessions were sent last.
+  private var hasMore = false
+  private var bursts = 0
   private var readLane = SlabLane()
   var deviceIsReadable = true
   /// When a lost device is to be opened next; `nil` while there is one.
@@ -60,7 +63,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     keepOutOfHostNetworks()
     while !isStopping {
       writeDevice()
-      flushSites()
+      // Small packets that wait already share records, and a system call, with those that were read.
+      if !hasMore || bursts >= configuration.gatheredBursts { flushSites() }
       relieved = core.relieveMemory(now: now)
       handleEvents()
       tellReports()
@@ -113,6 +117,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private mutating func readDevice() {
     var budget = configuration.packetBurst
     var bytes = configuration.byteBurst
+    bursts += 1
+    defer { hasMore = budget == 0 && deviceIsReadable }
     while deviceIsReadable, nextOpening == nil, budget > 0, bytes > 0, !core.pool.isPressed {
       budget -= 1
       guard let region = core.pool.reserve(PacketLimits.size, in: &readLane) else { return }
@@ -126,11 +132,9 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       case .wouldBlock: deviceIsReadable = false
       case .dropped: continue
       case .packet(let packet, let offload):
-        // The lane moves past the packet; what stands before it in the region (a vnet header) goes with it.
-        let used = Int(packet.offset - region.offset) + packet.count
-        let kept = core.pool.commit(region, count: used, in: &readLane)
-        bytes -= used
-        core.receive(packet, offload: offload, now: now)
+        let kept = core.pool.commit(region, through: packet, in: &readLane)
+        bytes -= kept.count
+        core.receive(kept, offload: offload, now: now)
         core.pool.release(kept)
       }
     }
@@ -173,6 +177,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   }
 
   private mutating func flushSites() {
+    bursts = 0
     for id in core.siteList where core.sites[id].peer.hasOutput {
       do throws(SessionEnd) {
         try connections[core.sites[id].connection].peer.flush(

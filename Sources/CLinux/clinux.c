@@ -7,9 +7,11 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -93,6 +95,44 @@ int clinux_peer_name(int fd, void *address, unsigned *length) { return getpeerna
 ssize_t clinux_send(int fd, const struct iovec *vectors, int count) {
   struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
   return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t clinux_send_datagrams(int fd, const struct iovec *vectors, int count, uint16_t segment_size) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof segment_size)];
+  } control;
+  struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
+  if (segment_size > 0) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    control.header =
+        (struct cmsghdr){.cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT, .cmsg_len = CMSG_LEN(sizeof segment_size)};
+    memcpy(CMSG_DATA(&control.header), &segment_size, sizeof segment_size);
+  }
+  return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+int clinux_join_datagrams(int fd) { return clinux_set_option(fd, SOL_UDP, UDP_GRO, 1); }
+
+ssize_t clinux_receive_datagrams(int fd, void *bytes, size_t count, unsigned *segment_size) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct iovec vector = {bytes, count};
+  struct msghdr message = {
+      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+  *segment_size = 0;
+  if (received < 0) return received;
+  for (struct cmsghdr *next = CMSG_FIRSTHDR(&message); next != NULL; next = CMSG_NXTHDR(&message, next)) {
+    if (next->cmsg_level != SOL_UDP || next->cmsg_type != UDP_GRO) continue;
+    int size;
+    memcpy(&size, CMSG_DATA(next), sizeof size);
+    if (size > 0 && size < received) *segment_size = (unsigned)size;
+  }
+  return received;
 }
 
 ssize_t clinux_peek(int fd, void *bytes, size_t count) { return recv(fd, bytes, count, MSG_PEEK | MSG_DONTWAIT); }

@@ -1,13 +1,18 @@
 import Crypto
 import Primitives
 
-/// Puts frames into records and seals them where their payload lies.
+/// Puts frames into records and seals them where they lie.
 ///
-/// Headers and tags are written to a scratch slab; payload stays where a system call put it. What leaves is
-/// a list of slices for a gathered write: `[header, frame header] [payload] [tag, header, frame header] …`
+/// Headers, tags and small payload are written to a scratch slab, one behind the other; large payload stays where a
+/// system call put it. What leaves is a list of slices for a gathered write: `[header, small frames, frame header]
+/// [payload] [tag, header, frame header] …`
 public struct RecordWriter: ~Copyable {
-  /// Pieces of memory in one record: bounds the work per record when frames are tiny.
-  public static let maximumPieces = 96
+  /// Payload below this size is copied behind its header. To cipher and to send another piece of memory takes longer
+  /// than to copy so little: many small frames make one piece. Bounds the pieces of a record, too.
+  public static let separateSize = 2048
+  /// The most pieces of memory in one record: eight frames with separate payload and what stands before each of them,
+  /// and once a change of the scratch region.
+  static let maximumPieces = 2 * (RecordHeader.maximumPlaintext / separateSize) + 2
 
   private var schedule: KeySchedule
   private var key: SealingKey
@@ -28,7 +33,8 @@ public struct RecordWriter: ~Copyable {
   /// Bytes of all records sealed, headers and tags included.
   public private(set) var bytesSealed: UInt64 = 0
 
-  private static let scratchSize = 8192
+  /// Two records of small frames.
+  private static let scratchSize = 32 * 1024
 
   public init(secret: SecretBytes, policy: RekeyPolicy = RekeyPolicy(), now: Instant) throws(RecordError) {
     let schedule = try KeySchedule(secret: secret)
@@ -37,13 +43,12 @@ public struct RecordWriter: ~Copyable {
     self.key = key
     self.policy = policy
     keyedAt = now
-    pieces.reserveCapacity(Self.maximumPieces + 4)
+    pieces.reserveCapacity(Self.maximumPieces)
   }
 
   /// Payload bytes that a further frame of the record being built may carry; may be negative.
   public var room: Int {
-    mustSeal || pieces.count >= Self.maximumPieces
-      ? -1 : RecordHeader.maximumPlaintext - plaintextCount - FrameHeader.size
+    mustSeal ? -1 : RecordHeader.maximumPlaintext - plaintextCount - FrameHeader.size
   }
 
   /// Whether no frame was added since the last seal.
@@ -54,16 +59,25 @@ public struct RecordWriter: ~Copyable {
     schedule.counter + 1 >= policy.records || now - keyedAt >= policy.interval
   }
 
-  /// Adds a frame whose payload stays where it is; takes over its reference.
+  /// Adds a frame; takes over the payload's reference. Payload from `separateSize` on is sealed where it lies.
   ///
   /// - Returns: `false`, with nothing taken, if the pool has no room for the header.
   public mutating func add(
     _ type: FrameType, _ stream: StreamID, payload: Slice, isContinued: Bool = false, pool: inout SlabPool
   ) -> Bool {
     precondition(payload.count <= room, "frame larger than the record's room")
-    guard let space = addHeader(type, stream, isContinued, count: payload.count, pool: &pool) else { return false }
+    let isCopied = payload.count < Self.separateSize
+    guard
+      let space = addHeader(
+        type, stream, isContinued, count: payload.count, extra: isCopied ? payload.count : 0, pool: &pool)
+    else { return false }
     append(space, pool: &pool)
-    if payload.isEmpty { pool.release(payload) } else { append(payload, pool: &pool) }
+    if isCopied {
+      pool.copyBytes(of: payload, to: space.dropping(FrameHeader.size))
+      pool.release(payload)
+    } else {
+      append(payload, pool: &pool)
+    }
     plaintextCount += FrameHeader.size + payload.count
     return true
   }
@@ -174,13 +188,16 @@ public struct RecordWriter: ~Copyable {
   private mutating func takeScratch(
     _ count: Int, leaving: Int = RecordHeader.tagSize, pool: inout SlabPool
   ) -> Slice? {
-    if let current = scratch, scratchUsed + count + leaving > current.count {
+    if let current = scratch, scratchUsed + count + leaving > current.count, header == nil {
+      // Nothing was begun, so that its slab may be free to begin anew.
       pool.release(current)
       scratch = nil
     }
-    if scratch == nil {
+    if scratchUsed + count + leaving > scratch?.count ?? 0 {
       let size = max(Self.scratchSize, count + leaving)
       guard let region = pool.reserve(size, in: &lane) else { return nil }
+      // Not before: a record that was begun needs what is left of it for its tag.
+      if let scratch { pool.release(scratch) }
       scratch = pool.commit(region, count: size, in: &lane)
       scratchUsed = 0
     }

@@ -165,6 +165,14 @@ public struct SlabLane: Sendable {
     return slice
   }
 
+  /// Keeps the region that `reserve` returned up to the end of `part`, which lies in it; the caller owns one reference.
+  public mutating func commit(_ reserved: Slice, through part: Slice, in lane: inout SlabLane) -> Slice {
+    let end = Int(part.offset) + part.count - Int(reserved.offset)
+    precondition(part.slab == reserved.slab && part.offset >= reserved.offset && end <= reserved.count, "not in it")
+    _ = commit(reserved, count: end, in: &lane)
+    return part
+  }
+
   /// Lets go of the slab that the lane is filling.
   public mutating func close(_ lane: inout SlabLane) {
     if lane.slab != .max { releaseSlab(lane.slab) }

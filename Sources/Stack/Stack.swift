@@ -13,6 +13,8 @@ public struct Stack: ~Copyable {
   var context: StackContext
   var connections: SlotMap<TCPConnection>
   var datagramFlows: SlotMap<DatagramFlow>
+  /// The flow whose datagram came last.
+  var lastDatagramFlow = SlotID(index: 0, generation: 0)
   var flows: [FiveTuple: FlowID] = [:]
   var connectionTimers = DeadlineHeap()
   var datagramTimers = DeadlineHeap()
@@ -172,6 +174,7 @@ public struct Stack: ~Copyable {
     case .echoUnreachable(let echo, let what):
       transmit.writeEchoUnreachable(echo, what, configuration: context.configuration)
     case .datagram(let datagram):
+      if fragmentOffset == 0, emitRun(of: datagram, into: &transmit) { return true }
       if fragmentOffset == 0 {
         lastIdentification &+= 1
         let base = context.initialSequence.fragmentIdentification(
@@ -187,6 +190,32 @@ public struct Stack: ~Copyable {
       pool.release(datagram.payload)
     }
     _ = context.outgoing.popFirst()
+    return true
+  }
+
+  /// Sends the first datagrams of the queue as one super-datagram, which the device cuts.
+  ///
+  /// - Returns: `false` if there aren't two or more of one size and flow that follow each other, unfragmented.
+  private mutating func emitRun(of first: OutgoingDatagram, into transmit: inout Transmit) -> Bool {
+    let size = first.payload.count
+    guard context.configuration.segmentationOffload, size > 0, first.packetSize <= context.configuration.mtu
+    else { return false }
+    let limit = min(context.configuration.maximumSlices, StackLimits.sentDatagramSegments, context.outgoing.count)
+    var count = 1
+    var bytes = size
+    while count < limit, case .datagram(let next) = context.outgoing[count], next.follows(first),
+      bytes + next.payload.count <= OutgoingDatagram.largestPayload
+    {
+      count += 1
+      bytes += next.payload.count
+      // The last one may be shorter.
+      if next.payload.count < size { break }
+    }
+    guard count > 1 else { return false }
+    for _ in 0..<count {
+      if case .datagram(let datagram)? = context.outgoing.popFirst() { transmit.payload.append(datagram.payload) }
+    }
+    transmit.writeRun(first, payloadCount: bytes, configuration: context.configuration)
     return true
   }
 

@@ -87,6 +87,8 @@ public struct StackLimits: Sendable {
   /// Datagrams of one super-datagram: what the kernel itself makes at most (UDP_MAX_SEGMENTS). A device that claims more
   /// is not believed.
   public var datagramSegments = 128
+  /// Datagrams of one super-datagram that the stack makes: what every kernel takes (UDP_MAX_SEGMENTS before Linux 6.9).
+  public static let sentDatagramSegments = 64
   /// Datagrams of one flow that wait for the verdict on it; most applications send one and wait for an answer.
   public var pendingDatagrams = 4
   /// Segments of a connection that wait for an earlier one. A lost super-segment is followed by few others, since a

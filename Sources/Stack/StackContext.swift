@@ -98,7 +98,7 @@ struct StatelessSegment {
 
 /// A message with an 8-byte header: UDP, an echo reply, or an ICMP error. Owns a reference of its payload.
 struct OutgoingDatagram {
-  enum Kind {
+  enum Kind: Equatable {
     case udp(source: UInt16, destination: UInt16)
     case echoReply(identifier: UInt16, sequence: UInt16)
     case unreachable(Unreachable)
@@ -108,4 +108,20 @@ struct OutgoingDatagram {
   var destination: IPAddress
   var kind: Kind
   var payload: Slice
+
+  /// The largest payload of UDP over IPv4.
+  static let largestPayload = 65_535 - 8 - 20
+
+  /// Bytes of the packet, if it isn't fragmented.
+  var packetSize: Int {
+    (source.family == .v4 ? IPv4Header.minimumSize : IPv6Header.size) + 8 + payload.count
+  }
+
+  /// Whether it is a datagram of the same flow that can be part of a super-datagram that begins with `first`.
+  func follows(_ first: OutgoingDatagram) -> Bool {
+    guard case .udp = kind, kind == first.kind, !payload.isEmpty, payload.count <= first.payload.count else {
+      return false
+    }
+    return source == first.source && destination == first.destination
+  }
 }

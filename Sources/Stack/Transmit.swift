@@ -141,6 +141,33 @@ public struct Transmit: ~Copyable {
     return end < total ? end : nil
   }
 
+  /// Writes the headers of a super-datagram, whose payload was gathered: the device cuts it into datagrams as large as
+  /// the first one, and completes their headers.
+  ///
+  /// - Parameter count: bytes of all payload.
+  mutating func writeRun(
+    _ first: OutgoingDatagram, payloadCount count: Int, configuration: StackConfiguration
+  ) {
+    guard case .udp(let source, let destination) = first.kind else { return }
+    let isV4 = first.source.family == .v4
+    let start = isV4 ? IPv4Header.minimumSize : IPv6Header.size
+    let length = 8 + count
+    writeNetworkHeader(
+      source: first.source, destination: first.destination, protocolNumber: IPProtocol.udp, count: length,
+      configuration: configuration)
+    let pseudo = Checksum.pseudoHeader(
+      source: first.source, destination: first.destination, protocol: IPProtocol.udp, length: length)
+    let header = UDPHeader(
+      sourcePort: source, destinationPort: destination, length: UInt16(clamping: length),
+      checksum: Checksum.fold(pseudo))
+    withHeaderSpan(from: start) { header.write(into: &$0) }
+    headerCount = start + 8
+    payloadCount = count
+    offload.checksum = .partial(start: start, offset: 6)
+    offload.segmentation = .udp
+    offload.segmentSize = first.payload.count
+  }
+
   private mutating func writeTransportHeader(
     of datagram: OutgoingDatagram, at start: Int, isWhole: Bool, configuration: StackConfiguration,
     pool: borrowing SlabPool

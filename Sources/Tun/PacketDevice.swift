@@ -10,7 +10,8 @@ public protocol PacketDevice: ~Copyable {
 
   var counters: DeviceCounters { get }
 
-  /// Reads one packet to the beginning of `slice`, a region of `pool` that nobody else uses.
+  /// Reads one packet into `slice`, a region of `pool` that nobody else uses. It may lie anywhere in it: see what is
+  /// returned, and `SlabPool.commit(_:through:in:)`.
   ///
   /// Give room for `PacketLimits.size` bytes: a longer packet is cut.
   mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead
@@ -29,8 +30,8 @@ public protocol PacketDevice: ~Copyable {
 /// The bounds of what passes a device at once.
 public enum PacketLimits {
   /// Bytes of the largest packet: an IPv6 super-segment (40 + 65,535), an Ethernet header and a VLAN tag, rounded
-  /// up to cache lines.
-  public static let size = 65_600
+  /// up to cache lines; and one more cache line for what a device has to read before it.
+  public static let size = 65_664
   /// Slices behind the header of one packet: IOV_MAX less the two vectors for the headers.
   public static let payloadSlices = 1022
   /// Bytes of protocol headers: Ethernet and VLAN 18, IPv6 40, TCP 60, with room for extension headers.
@@ -39,7 +40,7 @@ public enum PacketLimits {
 
 /// What a read came to.
 public enum PacketRead: Equatable, Sendable {
-  /// A packet at the beginning of the slice that was given, without a vnet header. Holds no reference of its own.
+  /// A packet in the slice that was given, without a vnet header. Holds no reference of its own.
   case packet(Slice, Offload)
   /// A packet was there and was dropped, and counted; there may be more.
   case dropped

@@ -6,8 +6,9 @@ import Primitives
 
 /// A TUN or TAP device. It exists as long as this value does.
 ///
-/// A packet crosses in one system call each way: its vnet header (struct virtio_net_hdr) goes to and from room of
-/// the device's own, so that the packet alone lies in the slice.
+/// A packet crosses in one system call each way. What is read begins with a vnet header (struct virtio_net_hdr), in the
+/// slice before the packet: a plain read costs a tenth less than a scattered one. What is written has its own from room of
+/// the device's own.
 ///
 /// Sendable because its memory belongs to this value alone, and is touched by `mutating` calls only.
 @safe public struct TunDevice: ~Copyable, PacketDevice, @unchecked Sendable {
@@ -137,37 +138,29 @@ import Primitives
   // MARK: Packets
 
   public mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead {
-    unsafe vectors[0] = unsafe iovec(iov_base: vnet, iov_len: vnetSize)
-    unsafe vectors[1] = unsafe iovec(iov_base: pool.pointer(to: slice), iov_len: slice.count)
     var count = 0
     repeat {
-      count = unsafe readv(owned.rawValue, vectors, 2)
+      count = unsafe Glibc.read(owned.rawValue, pool.pointer(to: slice), slice.count)
       if count < 0 {
         switch clinux_errno() {
         case EINTR: continue
         case EAGAIN: return .wouldBlock
-        case let code: throw TunError(SystemError(call: "readv", subject: name, code: code))
+        case let code: throw TunError(SystemError(call: "read", subject: name, code: code))
         }
       }
     } while count < 0
-    let size = count - vnetSize
-    guard size > 0 else {
+    let packet = slice.prefix(count).dropping(min(vnetSize, count))
+    guard !packet.isEmpty, let offload = pool.withSpan(slice, { offload(of: packet.count, vnet: $0) }) else {
       counters.badOffloads &+= 1
       return .dropped
     }
-    guard let offload = offload(of: size) else {
-      counters.badOffloads &+= 1
-      return .dropped
-    }
-    counters.countRead(size, offload)
-    return .packet(slice.prefix(size), offload)
+    counters.countRead(packet.count, offload)
+    return .packet(packet, offload)
   }
 
   /// What the vnet header that was read says about a packet of `size` bytes; `nil` if they don't fit each other.
-  private func offload(of size: Int) -> Offload? {
-    if vnetSize == 0 { return Offload() }
-    let bytes = unsafe UnsafeBufferPointer(start: vnet, count: VirtioNetHeader.size)
-    return try? unsafe VirtioNetHeader(parsing: bytes.span).validate(against: size)
+  private func offload(of size: Int, vnet bytes: Span<UInt8>) -> Offload? {
+    vnetSize == 0 ? Offload() : try? VirtioNetHeader(parsing: bytes).validate(against: size)
   }
 
   public mutating func write(

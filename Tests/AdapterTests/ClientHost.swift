@@ -98,7 +98,7 @@ final class ClientHost {
   private func readDevice() throws {
     while let region = pool.reserve(PacketLimits.size, in: &receiveLane) {
       guard case .packet(let packet, let offload) = try device.read(into: region, pool: &pool) else { return }
-      let kept = pool.commit(region, count: packet.count, in: &receiveLane)
+      let kept = pool.commit(region, through: packet, in: &receiveLane)
       look(at: pool.array(packet))
       stack.receive(packet, offload: offload, pool: &pool, now: Clock.now)
       pool.release(kept)

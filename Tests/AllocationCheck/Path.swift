@@ -179,7 +179,7 @@ struct Path: ~Copyable {
 
   // MARK: Records
 
-  private static let sealAhead = 256 * 1024
+  static let sealAhead = 256 * 1024
 
   private mutating func carryRecords() throws {
     while link.hasOutput {
@@ -203,7 +203,7 @@ struct Path: ~Copyable {
   }
 
   /// Copies sealed bytes to where the other end reads them, as two sockets would.
-  private static func fill(
+  static func fill(
     _ target: RecordReader.Target, from output: inout SliceQueue, pool: inout SlabPool
   ) -> Int {
     let count = copy(&output, to: target.first, pool: &pool)

@@ -59,7 +59,7 @@ struct Link: ~Copyable {
       case .wouldBlock: return
       case .dropped: continue
       case .packet(let found, let offload):
-        wire.append(pool.commit(region, count: found.count, in: &lane), offload, pool: &pool, now: now)
+        wire.append(pool.commit(region, through: found, in: &lane), offload, pool: &pool, now: now)
       }
     }
   }

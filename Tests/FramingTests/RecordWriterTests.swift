@@ -63,17 +63,78 @@ import Testing
 
   @Test func piecesOfARecordAreBounded() throws {
     var stream = try RecordStream()
+    let size = RecordWriter.separateSize
     var count = 0
-    while stream.writer.room >= 1 {
-      let payload = stream.sendPool.copy([1].span, in: &stream.lane)!
+    // As many pieces as can be: each payload apart, and a small frame before each.
+    while stream.writer.room >= size + FrameHeader.size {
+      _ = stream.writer.add(.window, Self.stream, value: 1, pool: &stream.sendPool)
+      let payload = stream.sendPool.copy(RecordStream.pattern(size, 1).span, in: &stream.lane)!
       _ = stream.writer.add(.data, Self.stream, payload: payload, pool: &stream.sendPool)
       count += 1
     }
-    #expect(count * 2 >= RecordWriter.maximumPieces && count < RecordWriter.maximumPieces)
-    let bytes = try stream.sealAll()
-    _ = try stream.receive(bytes[...])
-    #expect(stream.held.count == 1)
+    #expect(count == 7)
+    var output = SliceQueue()
+    try stream.writer.seal(into: &output, pool: &stream.sendPool, now: RecordStream.start)
+    let pieces = output.count
+    #expect(pieces > 2 * count && pieces <= RecordWriter.maximumPieces)
+    output.removeAll(pool: &stream.sendPool)
     #expect(stream.close() == 0)
+  }
+
+  /// A record of many small frames is one piece of memory: one call of the cipher, one vector of the gathered write.
+  @Test func smallFramesAreOnePiece() throws {
+    var stream = try RecordStream()
+    var expected: [[UInt8]] = []
+    var bytes: [UInt8] = []
+    for record in 0..<8 {
+      var count = 0
+      while stream.writer.room >= 250 {
+        let size = [200, 0, 1, 250, 17][expected.count % 5]
+        let content = RecordStream.pattern(size, expected.count)
+        let payload = stream.sendPool.copy(content.span, in: &stream.lane)!
+        _ = stream.writer.add(.datagram, Self.stream, payload: payload, pool: &stream.sendPool)
+        // It is not held any longer: what comes next may lie where it was.
+        let isFree = stream.sendPool.isSoleReference(payload)
+        #expect(isFree)
+        expected.append(content)
+        count += 1
+      }
+      #expect(count > 100)
+      var output = SliceQueue()
+      try stream.writer.seal(into: &output, pool: &stream.sendPool, now: RecordStream.start)
+      // Where the scratch memory ends, a record may be in two.
+      let pieces = output.count
+      #expect(pieces == 1 || (record > 0 && pieces == 2))
+      while let slice = output.popFirst() {
+        bytes += stream.sendPool.array(slice)
+        stream.sendPool.release(slice)
+      }
+    }
+    _ = try stream.receive(bytes[...])
+    var received: [[UInt8]] = []
+    for (record, _) in stream.held {
+      var cursor = FrameCursor(record)
+      while let (_, payload) = try cursor.next(pool: stream.receivePool) {
+        received.append(stream.receivePool.array(payload))
+      }
+    }
+    #expect(received == expected)
+    #expect(stream.close() == 0)
+  }
+
+  /// Just below the size from which payload is sealed where it lies, and at it.
+  @Test func payloadIsCopiedUpToItsBound() throws {
+    for (size, isCopied) in [(RecordWriter.separateSize - 1, true), (RecordWriter.separateSize, false)] {
+      var stream = try RecordStream()
+      let payload = stream.sendPool.copy(RecordStream.pattern(size, 1).span, in: &stream.lane)!
+      _ = stream.writer.add(.data, Self.stream, payload: payload, pool: &stream.sendPool)
+      let isFree = stream.sendPool.isSoleReference(payload)
+      #expect(isFree == isCopied)
+      let bytes = try stream.sealAll()
+      _ = try stream.receive(bytes[...])
+      #expect(stream.held.count == 1)
+      #expect(stream.close() == 0)
+    }
   }
 
   @Test func nothingToSealIsNothing() throws {

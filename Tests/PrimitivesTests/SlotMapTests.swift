@@ -21,35 +21,45 @@ import Testing
         twin[id] = value
       case 2:
         guard let id = twin.keys.min(by: { $0.token &* value < $1.token &* value }) else { continue }
-        #expect(map.remove(id) == twin.removeValue(forKey: id))
+        let removed = map.remove(id)
+        #expect(removed == twin.removeValue(forKey: id))
         gone.append(id)
         if gone.count > 200 { gone.removeFirst() }
       default:
         for (id, old) in twin.prefix(3) {
-          #expect(map[id] == old)
+          let held = map[id]
+          #expect(held == old)
           map[id] = value
           twin[id] = value
         }
       }
-      #expect(map.count == twin.count)
-      #expect(map.isFull == (twin.count == 50))
+      let (count, isFull) = (map.count, map.isFull)
+      #expect(count == twin.count)
+      #expect(isFull == (twin.count == 50))
     }
     for id in gone {
-      #expect(!map.contains(id))
-      #expect(map.remove(id) == nil)
+      let isHeld = map.contains(id)
+      let removed = map.remove(id)
+      #expect(!isHeld && removed == nil)
     }
-    #expect(Set(map.ids) == Set(twin.keys))
-    #expect(map.ids.map(\.index) == map.ids.map(\.index).sorted())
-    for id in map.ids { #expect(map.id(at: id.index) == id) }
-    #expect(map.id(at: 50) == nil)
+    let ids = map.ids
+    #expect(Set(ids) == Set(twin.keys))
+    #expect(ids.map(\.index) == ids.map(\.index).sorted())
+    for id in ids {
+      let found = map.id(at: id.index)
+      #expect(found == id)
+    }
+    let beyond = map.id(at: 64)
+    #expect(beyond == nil)
   }
 
   @Test func aZeroedIdentifierNamesNothing() {
     var map = SlotMap<Int>(limit: 4)
-    #expect(!map.contains(SlotID(token: 0)))
+    var found = map.contains(SlotID(token: 0))
+    #expect(!found)
     _ = map.insert(1)
-    #expect(!map.contains(SlotID(token: 0)))
-    #expect(!map.contains(SlotID(token: .max)))
+    found = map.contains(SlotID(token: 0)) || map.contains(SlotID(token: .max))
+    #expect(!found)
   }
 }
 

@@ -85,7 +85,7 @@ struct PeerHost: ~Copyable {
       case .wouldBlock: return
       case .dropped: continue
       case .packet(let found, let offload):
-        let packet = pool.commit(region, count: found.count, in: &receiveLane)
+        let packet = pool.commit(region, through: found, in: &receiveLane)
         stack.receive(packet, offload: offload, pool: &pool, now: now)
         pool.release(packet)
         takeEvents()

@@ -38,6 +38,13 @@ int clinux_accept(int fd, void *address, unsigned *length);
 int clinux_local_name(int fd, void *address, unsigned *length);
 int clinux_peer_name(int fd, void *address, unsigned *length);
 ssize_t clinux_send(int fd, const struct iovec *vectors, int count);
+/// Sends all of the vectors from a connected UDP socket; with a segment size as datagrams of so many bytes each, the last
+/// of which may have fewer (UDP_SEGMENT).
+ssize_t clinux_send_datagrams(int fd, const struct iovec *vectors, int count, uint16_t segment_size);
+/// Lets a UDP socket hand over several datagrams of one size at once (UDP_GRO).
+int clinux_join_datagrams(int fd);
+/// One datagram, or several joined ones; then `segment_size` is theirs, all but the last one's. 0 for a single one.
+ssize_t clinux_receive_datagrams(int fd, void *bytes, size_t count, unsigned *segment_size);
 /// Copies waiting bytes without taking them from the socket.
 ssize_t clinux_peek(int fd, void *bytes, size_t count);
 ssize_t clinux_send_to(int fd, const void *bytes, size_t count, const void *address, unsigned length);

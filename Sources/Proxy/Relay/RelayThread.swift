@@ -24,7 +24,7 @@ final class RelayThreadTotals: Sendable {
 }
 
 /// One relay as its thread sees it.
-private final class Relay {
+final class Relay {
   let id: SessionID
   let sockets: (first: CInt, second: CInt)
   let first, second: OwnedDescriptor

@@ -76,7 +76,7 @@ extension Session {
   public var hasOutput: Bool { !controls.isEmpty || !turns.isEmpty || (endQueued && !endSent) }
 
   /// Payload from this size on starts a record of its own, so that full payload makes full records.
-  private static let ownRecordSize = 2048
+  private static let ownRecordSize = RecordWriter.separateSize
 
   /// Seals what waits into `output` until it holds `limit` bytes or nothing waits.
   public mutating func fill(

@@ -29,6 +29,8 @@ struct DeviceFlow: ~Copyable {
   var isInWriteList = false
   /// For datagrams: how many the kernel had no room for, as of the last look.
   var kernelDrops: UInt32 = 0
+  /// For datagrams: those of more bytes are sent one by one.
+  var segmentLimit = 0
   /// For echo: the identifier that this flow uses on the device's network, and the peer's own.
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0
@@ -60,6 +62,13 @@ struct DeviceFlow: ~Copyable {
   /// One gathered send of what waits for the device.
   mutating func sendPending(_ gather: borrowing Gather, pool: inout SlabPool) throws(SystemError) -> Transfer {
     try gather.send(&stream.pending, to: socket, pool: &pool)
+  }
+
+  /// One send of the first of some datagrams for the device, and of those that go along.
+  mutating func sendDatagrams(
+    _ queue: inout RingQueue<Slice>, _ gather: borrowing DatagramGather, pool: inout SlabPool
+  ) throws(SystemError) -> DatagramGather.Outcome {
+    try gather.send(&queue, to: socket, segmentLimit: &segmentLimit, pool: &pool)
   }
 }
 

@@ -9,49 +9,81 @@ extension SiteLoop {
 
   // MARK: UDP
 
-  mutating func sendDatagram(_ slice: Slice, for key: SlotID) {
-    defer { pool.release(slice) }
-    guard flows.contains(key) else { return }
-    flows[key].deadline = now + limits.datagramIdle
-    do throws(SystemError) {
-      let transfer = try pool.withSpan(slice) { bytes throws(SystemError) in try flows[key].socket.write(bytes) }
-      // A full socket drops, as a network would.
-      guard transfer != .wouldBlock else {
-        status.deviceDatagramsDropped += 1
-        return
-      }
-      status.payloadWrites += 1
-      status.payloadWriteBytes += UInt64(slice.count)
-      flows[key].bytesToDevice &+= UInt64(slice.count)
-    } catch {
-      failDatagrams(key, error)
+  /// Queues a datagram for its device. Those of one flow that follow each other are sent together: see `sendDatagrams`.
+  mutating func queueDatagram(_ slice: Slice, for key: SlotID) {
+    guard flows.contains(key) else {
+      pool.release(slice)
+      return
     }
+    if key != datagramKey || datagrams.count >= DatagramGather.limit { sendDatagrams() }
+    datagramKey = key
+    datagrams.append(slice)
+  }
+
+  /// Sends what was queued, in order. Nothing waits beyond the events that are at hand.
+  mutating func sendDatagrams() {
+    guard !datagrams.isEmpty else { return }
+    let key = datagramKey
+    if flows.contains(key) { flows[key].deadline = now + limits.datagramIdle }
+    while !datagrams.isEmpty, flows.contains(key) {
+      do throws(SystemError) {
+        let outcome = try flows[key].sendDatagrams(&datagrams, datagramGather, pool: &pool)
+        // A full socket drops, as a network would.
+        guard outcome.isSent else {
+          status.deviceDatagramsDropped += UInt64(outcome.datagrams)
+          continue
+        }
+        status.payloadWrites += 1
+        status.payloadWriteBytes += UInt64(outcome.bytes)
+        flows[key].bytesToDevice &+= UInt64(outcome.bytes)
+      } catch {
+        failDatagrams(key, error)
+      }
+    }
+    while let slice = datagrams.popFirst() { pool.release(slice) }
   }
 
   mutating func readDatagrams(_ key: SlotID) {
-    for _ in 0..<Self.datagramBurst {
-      // The largest UDP payload; what isn't used of the region is not kept.
+    var budget = Self.datagramBurst
+    while budget > 0 {
+      // The largest UDP payload, or what came together; what isn't used of the region is not kept.
       guard let region = pool.reserve(65_536, in: &readLane) else { return }
       do throws(SystemError) {
-        switch try flows[key].socket.read(into: region, pool: pool) {
+        let (transfer, size) = try Socket.receiveDatagrams(into: region, from: flows[key].socket, pool: pool)
+        switch transfer {
         case .moved(let count):
           status.payloadReads += 1
           status.payloadReadBytes += UInt64(count)
           flows[key].bytesFromDevice &+= UInt64(count)
           flows[key].deadline = now + limits.datagramIdle
-          peer.session.sendDatagram(flows[key].id, pool.commit(region, count: count, in: &readLane), pool: &pool)
+          budget -= take(pool.commit(region, count: count, in: &readLane), segmentSize: size, of: key)
         case .wouldBlock:
           flows[key].stream.readWouldBlock()
           return
         case .ended:
           // An empty datagram: legal, and passed on as one (RFC 768 has no minimum).
-          peer.session.sendDatagram(flows[key].id, pool.commit(region, count: 0, in: &readLane), pool: &pool)
+          budget -= take(pool.commit(region, count: 0, in: &readLane), segmentSize: 0, of: key)
         }
       } catch {
         failDatagrams(key, error)
         return
       }
     }
+  }
+
+  /// Hands on what came by one read. Takes over the slice's reference; returns how many datagrams it was.
+  private mutating func take(_ slice: Slice, segmentSize: Int, of key: SlotID) -> Int {
+    var rest = slice
+    var count = 1
+    while segmentSize > 0, rest.count > segmentSize {
+      let datagram = rest.prefix(segmentSize)
+      rest = rest.dropping(segmentSize)
+      pool.retain(datagram)
+      peer.session.sendDatagram(flows[key].id, datagram, pool: &pool)
+      count += 1
+    }
+    peer.session.sendDatagram(flows[key].id, rest, pool: &pool)
+    return count
   }
 
   /// ICMP errors of the device's network arrive as errors of the connected socket.

@@ -46,9 +46,12 @@ extension SiteLoop {
       case .udp:
         let socket = try Socket.connect(to: target, .datagram)
         try Socket.setReceiveBuffer(socket, bytes: limits.datagramBuffer)
-        return DeviceFlow(
+        let isJoined = Socket.joinDatagrams(socket)
+        var flow = DeviceFlow(
           id: id, agent: request.agent, transport: .udp, target: target, socket: socket, phase: .open, since: now,
           deadline: now + limits.datagramIdle)
+        if isJoined { flow.segmentLimit = DatagramGather.byteLimit }
+        return flow
       case .icmp:
         var flow = DeviceFlow(
           id: id, agent: request.agent, transport: .icmp, target: target,

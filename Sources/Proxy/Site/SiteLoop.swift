@@ -16,6 +16,7 @@ struct SiteLoop: ~Copyable {
   let limits: SiteLimits
   let poller: Poller
   let gather = Gather()
+  let datagramGather = DatagramGather()
   var pool: SlabPool
   var flows = SlotTable<DeviceFlow>()
   /// The latest flow of each of the session's slots. Not looked up in the session, which may have opened the slot's next
@@ -25,6 +26,9 @@ struct SiteLoop: ~Copyable {
   var readList = RingQueue<SlotID>(minimumCapacity: 64)
   /// Flows with something to write to their device.
   var writeList = RingQueue<SlotID>(minimumCapacity: 64)
+  /// Datagrams that were just received for one flow's device, and which flow that is.
+  var datagrams = RingQueue<Slice>(minimumCapacity: DatagramGather.limit)
+  var datagramKey = SlotID(token: 0)
   var readLane = SlabLane()
   var status = SessionStatus()
   var diallingCount = 0
@@ -231,10 +235,11 @@ struct SiteLoop: ~Copyable {
 
   /// - Parameter limiter: who it was if a stream was cut because of a bound.
   private mutating func takeEvents(limitedBy limiter: FlowEnd.Party = .link) throws(SessionEnd) {
+    defer { sendDatagrams() }
     while let event = peer.session.nextEvent() {
       switch event {
       case .data(let id, let slice): queue(slice, for: key(of: id))
-      case .datagram(let id, let slice): sendDatagram(slice, for: key(of: id))
+      case .datagram(let id, let slice): queueDatagram(slice, for: key(of: id))
       case .echo(let id, let slice): sendEcho(slice, for: key(of: id))
       case .openRequested(let id): openFlow(id)
       case .listenRequested(let id): listen(id)
@@ -251,6 +256,9 @@ struct SiteLoop: ~Copyable {
         scheduleWrite(key)
       case .reset(let id, let code):
         let key = key(of: id)
+        guard flows.contains(key) else { continue }
+        // What came before the reset goes before it.
+        if key == datagramKey { sendDatagrams() }
         guard flows.contains(key) else { continue }
         drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].transport))
       case .closed(let id): drain(key(of: id))

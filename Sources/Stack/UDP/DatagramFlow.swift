@@ -56,7 +56,7 @@ extension Stack {
   mutating func receiveDatagram(
     _ tuple: FiveTuple, packet: Slice, payload: Slice, segmentSize: Int, pool: inout SlabPool, now: Instant
   ) {
-    guard let id = flows[tuple] else {
+    guard let id = datagramFlow(tuple) else {
       requestDatagramFlow(tuple, packet: packet, payload: payload, segmentSize: segmentSize, pool: &pool, now: now)
       return
     }
@@ -75,6 +75,16 @@ extension Stack {
       context.counters.drop(.refusedFlow)
       answer(refusal, tuple: tuple, packet: packet, pool: &pool, now: now)
     }
+  }
+
+  /// The flow that a datagram belongs to. They come in runs, so that the last one's is mostly this one's.
+  private mutating func datagramFlow(_ tuple: FiveTuple) -> FlowID? {
+    if datagramFlows.contains(lastDatagramFlow), datagramFlows[lastDatagramFlow].tuple == tuple {
+      return datagramFlows[lastDatagramFlow].id
+    }
+    guard let id = flows[tuple] else { return nil }
+    lastDatagramFlow = id.slot
+    return id
   }
 
   private mutating func requestDatagramFlow(
@@ -161,7 +171,7 @@ extension Stack {
 
   /// Queues a message, or lets go of its payload.
   mutating func queueDatagram(_ datagram: OutgoingDatagram, pool: inout SlabPool) -> Bool {
-    guard datagram.payload.count <= 65_535 - 8 - 20 else {
+    guard datagram.payload.count <= OutgoingDatagram.largestPayload else {
       context.counters.drop(.malformed)
       pool.release(datagram.payload)
       return false

@@ -4,8 +4,9 @@
 usage: datagrams.py echo ADDRESS PORT                      sends back what comes
        datagrams.py sizes ADDRESS PORT SIZE...             one after the other, each until it came back or 3 tries are over
        datagrams.py burst ADDRESS PORT SIZE COUNT          all at once; how many came back, and whether all of these are whole
+       datagrams.py mixed ADDRESS PORT COUNT SIZE...       the same with these sizes in turn; and how many came too late
 
-Exit status 0: all that came back is what was sent; for `sizes` all came back.
+Exit status 0: all that came back is what was sent, in its order; for `sizes` all came back.
 """
 import hashlib
 import os
@@ -54,8 +55,11 @@ if verb == "sizes":
     print("lost:", *lost)
     sys.exit(bool(lost))
 
-size, count = map(int, sys.argv[4:])
-sent = {payload(size) for _ in range(count)}
+if verb == "mixed":
+    count, *sizes = map(int, sys.argv[4:])
+else:
+    *sizes, count = map(int, sys.argv[4:])
+sent = {payload(sizes[number % len(sizes)]): number for number in range(count)}
 for datagram in sent:
     endpoint.send(datagram)
 endpoint.settimeout(2)
@@ -66,5 +70,7 @@ try:
 except TimeoutError:
     pass
 foreign = sum(datagram not in sent for datagram in back)
-print(len(back), foreign)
-sys.exit(foreign > 0)
+numbers = [sent[datagram] for datagram in back if datagram in sent]
+late = sum(number < before for before, number in zip(numbers, numbers[1:]))
+print(len(back), foreign, late)
+sys.exit(foreign > 0 or late > 0)
