@@ -11,9 +11,10 @@ public struct AdapterConfiguration: Sendable {
   /// Whether checksums and segmentation are left to the device: for a TUN with a vnet header.
   public var offloads = true
   /// Packets, and bytes of them, that are read from the device before sessions get their turn: what comes the other way
-  /// waits for it. Four super-segments are a third of a millisecond.
+  /// waits for it. All that a window lets an application send ahead may lie in the device: to read it is quick, and only
+  /// what was read can be overtaken by small traffic.
   public var packetBurst = 64
-  public var byteBurst = 256 * 1024
+  public var byteBurst = 1024 * 1024
   /// Bursts of small packets that are read before they are sealed, as long as more of them wait: to seal and send few at
   /// a time takes longer than to read on. Others have their turns in between; 256 packets are half a millisecond.
   public var gatheredBursts = 4

@@ -281,8 +281,7 @@ import Testing
     let gate = try GateLink(server: server, credentials: user, user: "ann", software: "test/1")
     for (bytes, expected) in kinds {
       let isReady = Box<Bool>()
-      let log = fixture.log
-    let answering = try Thread(name: "odd") {
+      let answering = try Thread(name: "odd") {
         guard let dial = try? calls.message({ if case .dial(let body) = $0 { body } else { nil } }) else { return }
         guard
           let pipe = try? DataConnection.open(

@@ -82,9 +82,21 @@ struct AgentsFileTests {
     ("agents:\n\t- name: x", "not YAML"), ("agents: []\nagents: []", "twice"),
     ("agents: [{name: a, device: 10.0.0.1}]", "permits nothing"),
     ("agents: [5]", "must be a mapping"), ("agents: {", "not YAML"),
+    ("agents: []\n---\nagents: []", "a.yaml:3:1: a second document begins here"),
+    ("agents: &all [*all]", "must be a mapping"), ("agents: [*nobody]", "not YAML"),
   ]) func refusesForms(text: String, reason: String) {
     let seen = problems(text)
     #expect(seen.count == 1 && seen.first?.contains(reason) == true, "\(seen)")
+  }
+
+  @Test func anAliasIsWhatItNames() throws {
+    let agents = try AgentsFile.parse(
+      """
+      agents:
+        - {name: a, device: 10.0.0.1, tcp: &ports [80, 8000-8010]}
+        - {name: b, device: 10.0.0.2, tcp: *ports}
+      """, file: "a.yaml")
+    #expect(agents.count == 2 && agents[0].tcp.count == 2 && agents[0].tcp == agents[1].tcp)
   }
 
   @Test func boundsAgentsPortsTextsAndTheFile() throws {

@@ -285,7 +285,7 @@ public struct Session: ~Copyable {
 
   /// What counts as the round trip where it is shorter. Towards a neighbour a window must last for as long as busy hosts
   /// take to answer, or all go to sleep between its halves. ARCHITECTURE has the figures of shorter and longer ones.
-  private static let shortestRoundTrip = Interval.microseconds(250)
+  private static let shortestRoundTrip = Interval.microseconds(300)
 
   /// The reader of a stream is through with this many bytes: credit for the peer.
   public mutating func consumed(_ id: StreamID, _ count: Int, now: Instant) {

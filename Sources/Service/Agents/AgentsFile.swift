@@ -1,7 +1,6 @@
 internal import Crypto
 internal import Control
 internal import Primitives
-internal import Yams
 
 /// The file in which a site lists its agents.
 ///
@@ -63,14 +62,14 @@ struct AgentsReader {
   }
 
   mutating func read(_ text: String) -> [AgentConfiguration] {
-    let root: Node?
-    do {
-      root = try Yams.compose(yaml: text)
+    let root: YAMLNode?
+    do throws(YAMLError) {
+      root = try YAMLDocument.root(of: text)
     } catch {
-      refuse(error)
+      note(error.mark, "", error.problem)
       return []
     }
-    guard let root, !(root.scalar?.string.isEmpty ?? false) else {
+    guard let root, root.scalar?.isEmpty != true else {
       note(nil, "", "is empty: begin with `agents:` and one `- name: …` for each device")
       return []
     }
@@ -78,10 +77,10 @@ struct AgentsReader {
       note(root.mark, "", "must be a mapping that begins with `agents:`")
       return []
     }
-    for (key, _) in mapping where key.string != "agents" {
+    for (key, _) in mapping where key.scalar != "agents" {
       unknown(key, "", ["agents"])
     }
-    guard let list = mapping["agents"] else {
+    guard let list = root["agents"] else {
       if problems.isEmpty { note(root.mark, "", "has no list `agents:`") }
       return []
     }
@@ -98,46 +97,46 @@ struct AgentsReader {
 
   // MARK: One agent
 
-  private mutating func agent(_ node: Node, _ path: String) -> AgentConfiguration? {
+  private mutating func agent(_ node: YAMLNode, _ path: String) -> AgentConfiguration? {
     guard let mapping = node.mapping else {
       note(node.mark, path, "must be a mapping with `name:` and `device:`")
       return nil
     }
-    for (key, _) in mapping where !AgentsFile.fields.contains(key.string ?? "") {
+    for (key, _) in mapping where !AgentsFile.fields.contains(key.scalar ?? "") {
       unknown(key, path, AgentsFile.fields)
     }
     let before = problems.count
-    let name = name(mapping["name"], node, path)
-    let device = device(mapping["device"], node, path)
-    let tcp = ports(mapping["tcp"], path + ".tcp")
-    let udp = ports(mapping["udp"], path + ".udp")
-    let ftp = controlPorts(mapping["ftp"], path + ".ftp")
+    let name = name(node["name"], node, path)
+    let device = device(node["device"], node, path)
+    let tcp = ports(node["tcp"], path + ".tcp")
+    let udp = ports(node["udp"], path + ".udp")
+    let ftp = controlPorts(node["ftp"], path + ".ftp")
     if ftp.contains(.all) {
-      note(mapping["ftp"]?.mark, path + ".ftp", "`all` can't be meant: FTP's own port is 21, written `ftp: true`")
+      note(node["ftp"]?.mark, path + ".ftp", "`all` can't be meant: FTP's own port is 21, written `ftp: true`")
     }
     let allTCP = Self.union(tcp, ftp)
     if allTCP.count > ControlProtocol.portRangeLimit, tcp.count <= ControlProtocol.portRangeLimit {
       note(
-        mapping["ftp"]?.mark, path + ".ftp",
+        node["ftp"]?.mark, path + ".ftp",
         "with `tcp` has \(allTCP.count) entries; \(ControlProtocol.portRangeLimit) is the most: use ranges")
     }
-    let ping = flag(mapping["ping"], path + ".ping")
-    let about = text(mapping["about"], path + ".about")
+    let ping = flag(node["ping"], path + ".ping")
+    let about = text(node["about"], path + ".about")
     guard problems.count == before, let name, let device else { return nil }
     if tcp.isEmpty, udp.isEmpty, ftp.isEmpty, !ping {
       note(node.mark, path, "permits nothing: add `tcp:`, `udp:`, `ftp: true` or `ping: true`, or take it out")
       return nil
     }
     return AgentConfiguration(
-      name: name, device: device, tcp: allTCP, udp: udp, ftp: ftp, ping: ping, about: about, line: node.mark?.line ?? 1)
+      name: name, device: device, tcp: allTCP, udp: udp, ftp: ftp, ping: ping, about: about, line: node.mark.line)
   }
 
-  private mutating func name(_ node: Node?, _ parent: Node, _ path: String) -> String? {
+  private mutating func name(_ node: YAMLNode?, _ parent: YAMLNode, _ path: String) -> String? {
     guard let node else {
       note(parent.mark, path, "has no `name:`")
       return nil
     }
-    guard let name = node.scalar?.string, AgentDescription.isValidName(name) else {
+    guard let name = node.scalar, AgentDescription.isValidName(name) else {
       note(
         node.mark, path + ".name",
         "\(quoted(node)) is no name: 1 to \(ControlProtocol.nameLimit) letters, digits, `-`, `_`, `.`, "
@@ -149,17 +148,17 @@ struct AgentsReader {
       note(node.mark, path + ".name", "`\(name)` is the name of the agent in line \(line) already: choose another")
       return nil
     }
-    names[name.lowercased()] = node.mark?.line ?? 0
+    names[name.lowercased()] = node.mark.line
     return name
   }
 
-  private mutating func device(_ node: Node?, _ parent: Node, _ path: String) -> IPPrefix? {
+  private mutating func device(_ node: YAMLNode?, _ parent: YAMLNode, _ path: String) -> IPPrefix? {
     let field = path + ".device"
     guard let node else {
       note(parent.mark, path, "has no `device:`: the device's address, or its network as 192.168.10.0/24")
       return nil
     }
-    guard let text = node.scalar?.string, let prefix = IPPrefix(text) else {
+    guard let text = node.scalar, let prefix = IPPrefix(text) else {
       note(
         node.mark, field,
         "\(quoted(node)) is no address: write one as 192.168.10.20 or fd00:10::10, or a network as 192.168.10.0/24")
@@ -193,7 +192,7 @@ struct AgentsReader {
     return nil
   }
 
-  private mutating func ports(_ node: Node?, _ path: String) -> [PortRange] {
+  private mutating func ports(_ node: YAMLNode?, _ path: String) -> [PortRange] {
     guard let node else { return [] }
     // One port needs no brackets.
     if node.scalar != nil { return port(node, path).map { [$0] } ?? [] }
@@ -218,8 +217,8 @@ struct AgentsReader {
   }
 
   /// `true` for FTP's own port, or ports as for `tcp`.
-  private mutating func controlPorts(_ node: Node?, _ path: String) -> [PortRange] {
-    guard let node, let text = node.scalar?.string.lowercased() else { return ports(node, path) }
+  private mutating func controlPorts(_ node: YAMLNode?, _ path: String) -> [PortRange] {
+    guard let node, let text = node.scalar?.lowercased() else { return ports(node, path) }
     switch text {
     case "true", "yes", "on": return [Self.ftpPort]
     case "false", "no", "off": return []
@@ -235,8 +234,8 @@ struct AgentsReader {
     tcp + ftp.filter { range in !tcp.contains { $0.lower <= range.lower && range.upper <= $0.upper } }
   }
 
-  private mutating func port(_ node: Node, _ path: String) -> PortRange? {
-    guard let text = node.scalar?.string else {
+  private mutating func port(_ node: YAMLNode, _ path: String) -> PortRange? {
+    guard let text = node.scalar else {
       note(node.mark, path, "must be a port or a range, such as 80 or 8000-8010")
       return nil
     }
@@ -250,9 +249,9 @@ struct AgentsReader {
     return nil
   }
 
-  private mutating func flag(_ node: Node?, _ path: String) -> Bool {
+  private mutating func flag(_ node: YAMLNode?, _ path: String) -> Bool {
     guard let node else { return false }
-    switch node.scalar?.string.lowercased() {
+    switch node.scalar?.lowercased() {
     case "true", "yes", "on": return true
     case "false", "no", "off": return false
     default:
@@ -261,9 +260,9 @@ struct AgentsReader {
     }
   }
 
-  private mutating func text(_ node: Node?, _ path: String) -> String? {
+  private mutating func text(_ node: YAMLNode?, _ path: String) -> String? {
     guard let node else { return nil }
-    guard let text = node.scalar?.string, text.utf8.count <= ControlProtocol.textLimit else {
+    guard let text = node.scalar, text.utf8.count <= ControlProtocol.textLimit else {
       note(node.mark, path, "must be a text of at most \(ControlProtocol.textLimit) bytes")
       return nil
     }
@@ -272,13 +271,13 @@ struct AgentsReader {
 
   // MARK: Problems
 
-  private func quoted(_ node: Node) -> String {
-    guard let text = node.scalar?.string else { return "this" }
+  private func quoted(_ node: YAMLNode) -> String {
+    guard let text = node.scalar else { return "this" }
     return text.isEmpty ? "nothing" : "`\(EscapedText(text, limit: 60))`"
   }
 
-  private mutating func unknown(_ key: Node, _ path: String, _ known: [String]) {
-    let name = key.string ?? ""
+  private mutating func unknown(_ key: YAMLNode, _ path: String, _ known: [String]) {
+    let name = key.scalar ?? ""
     let suggestion = Suggestion.closest(to: name, among: known).map { "did you mean `\($0)`?" }
     note(
       key.mark, path,
@@ -286,24 +285,10 @@ struct AgentsReader {
         + (suggestion ?? "there are \(known.map { "`\($0)`" }.joined(separator: ", "))"))
   }
 
-  private mutating func note(_ mark: Mark?, _ field: String, _ message: String) {
+  private mutating func note(_ mark: YAMLMark?, _ field: String, _ message: String) {
     problems.append(
       ConfigurationProblem(
         file: file, line: mark?.line ?? 0, column: mark?.column ?? 0, field: field, message: message))
-  }
-
-  private mutating func refuse(_ error: any Error) {
-    switch error as? YamlError {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-      .composer(_, let problem, let mark, _):
-      note(mark, "", "not YAML: \(problem). Indent with spaces, and put a space behind each `:` and `-`")
-    case .duplicatedKeysInMapping(let duplicates, let context):
-      note(context.mark, "", "the field `\(duplicates.joined(separator: "`, `").escaped)` is there twice: take one out")
-    case .reader(let problem, _, _, _):
-      note(nil, "", "not YAML: \(problem)")
-    default:
-      note(nil, "", "not YAML: \("\(error)".escaped)")
-    }
   }
 }
 
