@@ -53,7 +53,7 @@ build_hosts() {
       "install Swift 6.3 (https://www.swift.org/install/linux/); with sudo, keep PATH: sudo --preserve-env=PATH"
   local product
   for product in gatemanager sitemanager linkmanager; do
-    swift build --package-path "$root" -c release --product "$product" || return 1
+    swift build --package-path "$root" -c release --static-swift-stdlib --product "$product" || return 1
   done
   bin=$(swift build --package-path "$root" -c release --show-bin-path)
 }
