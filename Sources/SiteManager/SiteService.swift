@@ -108,6 +108,8 @@ final class SiteService: Sendable {
       }
       log.info("connected to GateManager", metadata: ["gate": "\(welcome.gate)"])
       compareClocks(welcome.serverTime)
+      // What files, keys and the handshake needed, a megabyte of it, isn't needed while the site waits.
+      Heap.trim()
       announce()
     case .disconnected(let error, let retry):
       state.withLock { state in
