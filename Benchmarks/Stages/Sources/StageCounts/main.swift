@@ -19,9 +19,11 @@ func fail(_ reason: String) -> Never {
 func count(_ description: StageDescription) throws -> UInt64 {
   let stage = try description.setUp()
   let operations = description.counted
-  // Once before, so that everything has reached its size.
-  try stage.prepare(operations)
-  try stage.run(operations)
+  // Before that some times, so that everything has reached its size, and lanes have gone on to their next slabs.
+  for _ in 0..<4 {
+    try stage.prepare(operations)
+    try stage.run(operations)
+  }
   try stage.prepare(operations)
   let before = stage.completed
   callgrind_region_start()
