@@ -73,8 +73,9 @@ struct RelayLoop: ~Copyable {
   private var relays: SlotMap<Relay>
   private var slots: [SessionID: SlotID] = [:]
   private var pipes: PipePool
-  /// Relays that have work to do now.
+  /// Relays that have work to do now, and those whose turn it is, apart: they may have more to do at once.
   private var ready: [SlotID] = []
+  private var batch: [SlotID] = []
   /// Relays for which no pipe could be made, once each, and when they are tried again.
   private var starved: [SlotID] = []
   private var nextRelief = Instant.zero
@@ -109,9 +110,9 @@ struct RelayLoop: ~Copyable {
           signal(event)
         }
       }
-      let batch = ready
-      ready.removeAll(keepingCapacity: true)
-      for id in batch where relays.contains(id) { turn(id, relays[id]) }
+      swap(&ready, &batch)
+      for index in batch.indices where relays.contains(batch[index]) { turn(batch[index], relays[batch[index]]) }
+      batch.removeAll(keepingCapacity: true)
       totals.pipes.store(pipes.count, ordering: .relaxed)
       totals.idlePipes.store(pipes.freeCount, ordering: .relaxed)
     }
