@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn stages stages-check stages-accept
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-stack stages stages-check stages-accept
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -58,6 +58,11 @@ bench_options = $(if $(BENCH_SYSTEMS),--systems '$(BENCH_SYSTEMS)') $(if $(BENCH
 # Each stage of the data path alone: times, rates, allocations, instructions. Benchmarks/README.md says what they are.
 stages: dependencies
 	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stages.py show
+
+# The stack on a TUN device without crypto, beside hev-socks5-tunnel where BENCH_HEV_SOCKS5_TUNNEL names it. Needs root.
+bench-stack: dependencies
+	cd Benchmarks/Stages && STAGES_COUNTS_ONLY=1 swift build -c release --product StackServer
+	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stack_beside.py Benchmarks/Stages/.build/release/StackServer
 
 # Fails if a stage allocates more, or takes more instructions, than Benchmarks/Stages/counts.json says.
 stages-check: dependencies

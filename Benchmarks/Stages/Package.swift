@@ -21,6 +21,8 @@ let package = Package(
       name: "StageCounts", dependencies: ["Stages", "AllocationCounter", "Callgrind"], swiftSettings: settings,
       // Debian 12's valgrind gives up on this toolchain's debugging information; names of functions stay.
       linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"])]),
+    .executableTarget(
+      name: "StackServer", dependencies: [.product(name: "RelayVPN", package: "RelayVPN")], swiftSettings: settings),
   ]
 )
 
