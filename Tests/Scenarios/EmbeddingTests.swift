@@ -15,7 +15,7 @@ extension WholeSystem {
           """
           package=$state/RelayVPN
           mkdir $package $state/scratch
-          (cd $root && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t $package) || exit 1
+          (cd $root && git ls-files -z --cached --others --exclude-standard | xargs -0 cp -P --parents -t $package) || exit 1
           git -C $package init -q && git -C $package add -A &&
             git -C $package -c user.name=test -c user.email=test@example.org commit -q -m test &&
             git -C $package tag 0.0.1-test && git clone -q --bare $package $state/RelayVPN.git || exit 1

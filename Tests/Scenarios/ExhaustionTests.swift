@@ -64,7 +64,8 @@ extension WholeSystem {
       try World.run(sites: ["a", "b"]) { world in
         try world.require(
           """
-          at pc $python $root/Tests/Scenarios/programs/idle.py $(alias_of site-a server) 8000 10 >$state/idle &
+          # Shorter than the 10 s that the command line waits below.
+          at pc $python $root/Tests/Scenarios/programs/idle.py $(alias_of site-a server) 8000 7 >$state/idle &
           eventually 10 grep -q waiting $state/idle
           \(Self.limit)
           limit site-a sitemanager $(unused site-a sitemanager)
