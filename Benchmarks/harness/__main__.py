@@ -1,28 +1,24 @@
 """Measures the systems in interleaved rounds and writes what came out. Started by run.sh, which cleans up after it."""
 import argparse
-import atexit
-import ctypes
 import datetime
 import json
 import os
 import shutil
-import signal
 import sys
-import time
 
 import measurements
 import network
 import proof
-from accounting import machine_seconds
+from lifetime import end_with_parent
 from network import Failure, System
 from plot import svg
+from quiet import QUIET, background, no_sleep_states
 from report import machine, markdown
 from summary import collect
 
 DEFAULT = ["raw", "relayvpn", "openvpn-tcp", "stunnel-haproxy", "openvpn-udp", "ssh", "wireguard-go", "nebula"]
 QUICK = ["raw", "relayvpn", "openvpn-tcp", "stunnel-haproxy"]
 GIVEN = {"wireguard-go-given": "BENCH_WIREGUARD_GO", "hev-socks5-tunnel": "BENCH_HEV_SOCKS5_TUNNEL"}
-QUIET = 5.0  # percent of all CPUs that others may take
 
 
 def words(text):
@@ -54,37 +50,6 @@ def arguments():
     if missing:
         parser.error(f"{missing[0]} must name a binary")
     return options
-
-
-def no_sleep_states():
-    """Waking from a CPU's sleep is a cost of the machine, not of the systems. Held as long as the file is open."""
-    try:
-        file = open("/dev/cpu_dma_latency", "wb", buffering=0)
-        file.write(b"\0\0\0\0")
-        return file
-    except OSError as error:
-        print(f"CPU sleep states stay: {error}", file=sys.stderr)
-        return None
-
-
-def end_with_parent(state):
-    """If run.sh is killed, this is told to end, ends the system that runs, and removes what run.sh would have."""
-    parent = os.getppid()
-
-    def remove():
-        if os.getppid() != parent:
-            shutil.rmtree(state, ignore_errors=True)
-
-    atexit.register(remove)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def background():
-    """How much of all CPUs is in use while nothing is measured, in percent."""
-    before, start = machine_seconds(), time.monotonic()
-    time.sleep(1)
-    return 100 * (machine_seconds() - before) / (time.monotonic() - start) / os.cpu_count()
 
 
 class Run:

@@ -1,6 +1,8 @@
 """CPU time and memory, as the kernel counts them: of the whole machine, and of the processes in a namespace."""
 import os
 
+from failure import Failure
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -23,6 +25,14 @@ def memory(status):
     """Resident memory now and at most, in bytes, from the text of /proc/PID/status."""
     values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return tuple(int(values.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+
+
+def resident(status):
+    """What resident memory consists of, in bytes, from the text of /proc/PID/status: what the process has written
+    itself, and what is mapped from files, the program and its libraries above all, which can be had again."""
+    values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return {name: int(values.get(field, "0 kB").split()[0]) * 1024
+            for name, field in (("all", "VmRSS"), ("anonymous", "RssAnon"), ("file", "RssFile"))}
 
 
 def read(path):
@@ -48,6 +58,13 @@ class Host:
             except OSError:
                 pass  # it ended in the meantime
 
+    def process(self, name):
+        """The process of a program's name of which there is one here."""
+        found = [int(text.split(" ", 1)[0]) for text in self._texts("stat") if f" ({name}) " in text]
+        if len(found) != 1:
+            raise Failure(f"{len(found)} processes {name}")
+        return Process(found[0])
+
     def seconds(self):
         return sum(process_ticks(text) for text in self._texts("stat")) / TICKS
 
@@ -55,6 +72,31 @@ class Host:
         """Resident memory now and at most, in bytes, of all processes together."""
         sizes = [memory(text) for text in self._texts("status")]
         return sum(now for now, _ in sizes), sum(most for _, most in sizes)
+
+
+class Process:
+    """One process that is measured by itself."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def _read(self, name):
+        try:
+            return read(f"/proc/{self.pid}/{name}")
+        except (FileNotFoundError, ProcessLookupError):
+            raise Failure(f"process {self.pid} has ended") from None
+
+    def resident(self):
+        return resident(self._read("status"))
+
+    def seconds(self):
+        return process_ticks(self._read("stat")) / TICKS
+
+    def descriptors(self):
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        except FileNotFoundError:
+            raise Failure(f"process {self.pid} has ended") from None
 
 
 class Meter:

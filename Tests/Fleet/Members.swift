@@ -7,13 +7,24 @@ import Synchronization
 
 /// Where the fleet is at home: the GateManager that all its members know.
 struct Home: Sendable {
-  let server: GateServer
+  /// The same one, by each of its addresses.
+  private let servers: [GateServer]
+
+  var server: GateServer { servers[0] }
 
   /// Trusts the key that answers at the address: a test's own GateManager.
-  init(_ address: HostPort) throws {
-    let key = try GateServer.keyHash(at: address, until: Clock.now + .seconds(20))
-    server = GateServer(address, pin: .key(key))
+  init(_ addresses: [HostPort]) throws {
+    let key = try GateServer.keyHash(at: addresses[0], until: Clock.now + .seconds(20))
+    self.init(addresses, key: key)
   }
+
+  /// - Parameter key: GateManager's.
+  init(_ addresses: [HostPort], key: KeyHash) {
+    servers = addresses.map { GateServer($0, pin: .key(key)) }
+  }
+
+  /// Where a member connects to: one after the other has another address.
+  func server(of member: Int) -> GateServer { servers[member % servers.count] }
 
   /// A site as `sitemanager enroll` makes it, without its files.
   func enroll(_ name: String, code: String) throws -> SiteIdentity {

@@ -53,6 +53,35 @@ final class Traffic: Sendable {
     }
   }
 
+  /// A LinkManager for each login; together they have one session with each of the sites.
+  func join(_ logins: [Login], sites: [String]) async {
+    guard !logins.isEmpty else { return fail("no users") }
+    let share = (sites.count + logins.count - 1) / logins.count
+    await withTaskGroup(of: Void.self) { group in
+      for (index, login) in logins.enumerated() {
+        let own = sites.dropFirst(index * share).prefix(share)
+        guard !own.isEmpty else { continue }
+        group.addTask { await self.join(login, number: index, sites: Array(own)) }
+      }
+    }
+  }
+
+  private func join(_ login: Login, number: Int, sites: [String]) async {
+    do {
+      let gate = try GateLink(
+        server: home.server(of: number), credentials: login.credentials, user: login.user, software: "fleet/1")
+      let adapter = try Adapter()
+      state.withLock { $0.links.append((gate, adapter)) }
+      for site in sites {
+        let session = try await gate.connect(to: site, reason: "fleet") { _ in }
+        try await adapter.attach(session) { [self] end in fail("session ended: \(end)") }
+        state.withLock { $0.report.sessions += 1 }
+      }
+    } catch {
+      fail("session: \(error)")
+    }
+  }
+
   /// Opens the streams, in turn over LinkManagers and agents, and exchanges bytes over all of them.
   func exchange(_ count: Int) async {
     let adapters = state.withLock { $0.links.map(\.adapter) }

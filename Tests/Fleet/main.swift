@@ -7,22 +7,28 @@ import Primitives
 import Proxy
 import Synchronization
 
-/// Test support: hundreds of LinkManagers and SiteManagers in one process, each with a control connection as the hosts
+/// Test support: thousands of LinkManagers and SiteManagers in one process, each with a control connection as the hosts
 /// have it, a thread and an identity of its own.
 ///
-///     Fleet GATE CODES USERS PASSWORD PCS ECHO-PORT
+///     Fleet GATE[,GATE...] CODES USERS PASSWORD PCS ECHO-PORT [DIRECTORY]
 ///
 /// CODES is a file of site names and enrolment codes, USERS one of user names, who log in from PCS PCs each; both may be
 /// empty. Then it obeys lines of its input, and answers each with a line of JSON: `report`; `mark`, what is reported
 /// from now on is about what happens from now on; `traffic SITE LINKS FLOWS PORT BYTES`, that many LinkManagers open
-/// that many streams to the agents of a site, which echo, and hold them until `silence`; `stop`, all go; `start`, all
-/// are there again.
+/// that many streams to the agents of a site, which echo, and hold them until `silence`; `sessions COUNT`, users'
+/// LinkManagers have that many sessions, each with a site of its own, until `silence`; `stop`, all go; `start`, all are
+/// there again.
 ///
-/// A site of the fleet has one agent, an echo service on 127.0.0.1 at ECHO-PORT.
+/// A site of the fleet has one agent, an echo service on 127.0.0.1 at ECHO-PORT. Where GateManager has several addresses,
+/// members use them in turn, so that they may come from several as well.
+///
+/// With DIRECTORY, that of a GateManager which doesn't run yet, members are registered there instead of enrolling and
+/// logging in, CODES has names only, and nothing connects before `start`, and users not before `sessions`.
 signal(SIGPIPE, SIG_IGN)
 DescriptorLimit.raise()
 let arguments = CommandLine.arguments
-let (gate, password, pcs) = (HostPort(arguments[1])!, arguments[4], Int(arguments[5])!)
+let gates = arguments[1].split(separator: ",").map { HostPort(String($0))! }
+let (password, pcs) = (arguments[4], Int(arguments[5])!)
 let echo = Endpoint(IPAddress(127, 0, 0, 1), UInt16(arguments[6])!)
 
 func lines(_ path: String) throws -> [[String]] {
@@ -64,15 +70,25 @@ struct Joined: Encodable {
   var loginSeconds: Double
 }
 
-let home = try Home(gate)
+let register = try arguments.count > 7 ? GateRegister(arguments[7]) : nil
+let home = try register.map { Home(gates, key: $0.gateKey) } ?? Home(gates)
 let tally = Tally()
 let names = try lines(arguments[2])
-let users = try lines(arguments[3]).flatMap { line in (0..<pcs).map { ["\(line[0])", "pc-\($0)"] } }
+let users = try lines(arguments[3]).map { $0[0] }
+let pcNames = (0..<pcs).map { "pc-\($0)" }
 let start = Clock.now
-let identities = try concurrently(names) { try home.enroll($0[0], code: $0[1]) }
+let identities = try concurrently(Array(names.enumerated())) { index, name in
+  try register?.site(name[0], at: home.server(of: index)) ?? home.enroll(name[0], code: name[1])
+}
 let enrolled = Clock.now
-let logins = try concurrently(users) {
-  Login(user: $0[0], credentials: try home.login($0[0], password: password, pc: $0[1]))
+let logins: [Login]
+if let register {
+  let hash = try PasswordHash(hashing: password)
+  logins = try concurrently(users) { try register.user($0, password: hash, pcs: pcNames) }.flatMap { $0 }
+} else {
+  logins = try concurrently(users.flatMap { user in pcNames.map { (user, $0) } }) { user, pc in
+    Login(user: user, credentials: try home.login(user, password: password, pc: pc))
+  }
 }
 printJSON(
   Joined(
@@ -85,6 +101,7 @@ var links: [ControlClient] = []
 /// Connects all of them.
 @MainActor func join() throws {
   for (index, site) in sites.enumerated() { try site.start(index, name: names[index][0]) }
+  guard register == nil else { return }
   for (index, login) in logins.enumerated() {
     let number = sites.count + index
     links.append(
@@ -101,7 +118,7 @@ var links: [ControlClient] = []
   }
 }
 
-try join()
+if register == nil { try join() }
 var traffic: [Traffic] = []
 while let line = readLine() {
   let words = line.split(separator: " ").map(String.init)
@@ -115,6 +132,11 @@ while let line = readLine() {
     traffic.append(made)
     for login in logins.prefix(Int(words[2])!) { await made.join(login) }
     await made.exchange(Int(words[3])!)
+    printJSON(made.report)
+  case "sessions":
+    let made = Traffic(home, site: "", port: echo.port, bytes: 0)
+    traffic.append(made)
+    await made.join(logins, sites: names.prefix(Int(words[1])!).map { $0[0] })
     printJSON(made.report)
   case "silence":
     for made in traffic { made.stop() }

@@ -2,8 +2,9 @@ import Primitives
 
 /// Every bound of the service, in one place. Each stands between one peer and the service of all others.
 enum GateLimits {
-  /// Open connections, of all kinds, before their switch to raw. A TLS connection costs some 50 KiB.
-  static let connections = 8192
+  /// Open connections, of all kinds, before their switch to raw: as many sites as there may be records of, as many users
+  /// as may have sessions, and those that come and go. An idle one costs some 30 KiB.
+  static let connections = 16_384
   /// Connections that haven't finished their TLS handshake or said who they are: what a stranger can hold.
   static let strangers = 2048
   /// Of these, how many may come from one IPv4 address or IPv6 /64: a whole office, or all sites of a mobile provider's
