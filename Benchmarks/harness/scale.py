@@ -5,7 +5,6 @@ import datetime
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -23,8 +22,6 @@ from scale_report import Figures, markdown
 
 # Sessions that one user may have.
 SESSIONS_OF_A_USER = 32
-# Descriptors of a member of the fleet: its socket, its poller, and what wakes and stops it.
-DESCRIPTORS_OF_A_MEMBER = 4
 SETTLING = 5
 PROGRAM_OF = {"LM": ("pc", "linkmanager"), "SM": ("site", "sitemanager"), "GM": ("relay", "gatemanager")}
 
@@ -48,14 +45,6 @@ def arguments():
     return options
 
 
-def allow_descriptors(members):
-    """For the fleet; the hosts inherit it, as they would from a service manager."""
-    wanted = DESCRIPTORS_OF_A_MEMBER * members + 4096
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if wanted > most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-
-
 def idle_shares(processes, seconds):
     """The share of one core that each takes while nothing is asked of it, in percent."""
     start, before = time.monotonic(), [process.seconds() for process in processes]
@@ -76,17 +65,18 @@ def sites(options, system, figures):
     time.sleep(SETTLING)
     before, descriptors = process.resident(), process.descriptors()
     figures.add("before", "RSS of GM, sites registered, none connected", before["all"] / 2**20, "MiB")
-    seconds = fleet.connect(count, 300)
+    seconds, problems = fleet.connect(300)
     time.sleep(SETTLING)
     share, = idle_shares([process], options.seconds)
-    connected = fleet.ask("report")
-    if connected["connected"] != count:
-        raise Failure(f"{connected['connected']} of {count} sites stayed: {connected['problems']}")
+    connected, later = fleet.report()
+    if connected != count:
+        raise Failure(f"{connected} of {count} sites stayed: {later}")
     held = process.resident()
     figures.add("with", "RSS of GM, all connected", held["all"] / 2**20, "MiB")
     figures.add("each", "RSS of GM for each idle site", (held["all"] - before["all"]) / 1024 / count, "KiB", 24)
     figures.add("cpu", "CPU of GM, idle, share of one core", share, "%", 2)
     figures.add("connected", "until all are connected, who begin at once", seconds, "s")
+    figures.add("refused", "tries in vain until then", sum(problems.values()), "")
     fleet.ask("stop", seconds=180)
     wait_until(60, "all have left", lambda: process.descriptors() <= descriptors + 8)
     time.sleep(SETTLING)
@@ -103,13 +93,13 @@ def relays(options, system, figures):
     fleet = Fleet(system, options.binaries, gate, count, users)
     figures.noise(background())
     process = gate.start()
-    fleet.connect(count, 120)
+    fleet.connect(120)
     time.sleep(SETTLING)
     before, descriptors = process.resident(), process.descriptors()
     idle, = idle_shares([process], options.seconds)
-    met = fleet.ask("sessions", count, seconds=300)
-    if met["sessions"] != count:
-        raise Failure(f"{met['sessions']} of {count} sessions: {'; '.join(met['errors'][:3])}")
+    met, errors = fleet.meet(300)
+    if met != count:
+        raise Failure(f"{met} of {count} sessions: {'; '.join(errors[:3])}")
     time.sleep(SETTLING)
     held, open_ones = process.resident(), process.descriptors()
     share, = idle_shares([process], options.seconds)
@@ -206,7 +196,6 @@ def main():
     options = arguments()
     end_with_parent(options.state)
     options.binaries = os.environ["RELAYVPN_BIN"]
-    allow_descriptors(options.sites if "sites" in options.parts else options.relays)
     latency = no_sleep_states()
     network.compile_programs(os.path.join(options.state, "programs"))
     figures = Figures()
