@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-stack stages stages-check stages-accept
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-scale bench-stack stages stages-check stages-accept
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -13,7 +13,7 @@ test: programs
 	RELAYVPN_BIN="$$(swift build -c release --show-bin-path)" swift test --skip-build --no-parallel --filter '^Scenarios\.'
 	cd Demo/programs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest check_capture_test
 	cd Benchmarks/harness && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest accounting_test summary_test report_test \
-	  stage_counts_test stage_figures_test
+	  stage_counts_test stage_figures_test fleet_test scale_report_test
 
 # The scenarios that take minutes as well: outages, long pauses, fleets. TESTING.md has the last figures. Needs root.
 soak: programs
@@ -51,6 +51,14 @@ bench-openvpn: ROUNDS ?= 3
 bench-openvpn: SECONDS ?= 5
 bench-openvpn:
 	@Benchmarks/run.sh bench-openvpn $(bench_options)
+
+# What very many cost that are idle: 10,000 SiteManagers and 1,000 relays at one GateManager, 2,000 TCP flows through all
+# three hosts, and the hosts when they have just started. SITES, RELAYS, FLOWS, SCALE_SECONDS (40, of CPU time; at least
+# 20) and SCALE_PARTS (hosts,relays,sites) may be set. Printed, and written to .bench as scale.md and scale.json.
+bench-scale:
+	@Benchmarks/run.sh bench-scale $(if $(SITES),--sites '$(SITES)') $(if $(RELAYS),--relays '$(RELAYS)') \
+	  $(if $(FLOWS),--flows '$(FLOWS)') $(if $(SCALE_SECONDS),--seconds '$(SCALE_SECONDS)') \
+	  $(if $(SCALE_PARTS),--parts '$(SCALE_PARTS)')
 
 bench_options = $(if $(BENCH_SYSTEMS),--systems '$(BENCH_SYSTEMS)') $(if $(BENCH_METRICS),--metrics '$(BENCH_METRICS)') \
   $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(OFFLOADS),--offloads '$(OFFLOADS)')

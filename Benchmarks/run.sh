@@ -21,9 +21,9 @@ program=$root/Benchmarks/harness
 if [ "$target" = bench-scale ]; then
   program+=/scale.py
   if [ -z "${RELAYVPN_BIN-}" ]; then
-    swift build --package-path "$root" -c release --product Fleet || exit 1
+    swift build --package-path "$root" -c release --static-swift-stdlib --product Fleet || exit 1
   elif [ ! -x "$bin/Fleet" ]; then
-    cannot_run "there is no Fleet in $bin." "build it: swift build -c release --product Fleet"
+    cannot_run "there is no Fleet in $bin." "build it: swift build -c release --static-swift-stdlib --product Fleet"
   fi
 fi
 begin_run

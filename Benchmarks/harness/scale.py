@@ -77,6 +77,7 @@ def sites(options, system, figures):
     figures.add("cpu", "CPU of GM, idle, share of one core", share, "%", 2)
     figures.add("connected", "until all are connected, who begin at once", seconds, "s")
     figures.add("refused", "tries in vain until then", sum(problems.values()), "")
+    print(f"  {problems}", file=sys.stderr)
     fleet.ask("stop", seconds=180)
     wait_until(60, "all have left", lambda: process.descriptors() <= descriptors + 8)
     time.sleep(SETTLING)

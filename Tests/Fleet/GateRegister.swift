@@ -65,7 +65,7 @@ struct GateRegister: Sendable {
     let profile = CertificateProfile(
       commonName: name, organizationalUnit: unit, usage: .peer, now: Clock.unixSeconds)
     let certificate = try authority.certificate.issue(profile, for: key.publicKey, key: authority.key)
-    return (key, TLSContext.Credentials(certificate, chain: [authority.certificate], key: key))
+    return (key, TLSContext.Credentials(certificate, key: key))
   }
 
   private func write(_ record: some Encodable, to name: String) throws {

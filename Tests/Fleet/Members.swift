@@ -34,7 +34,7 @@ struct Home: Sendable {
       .enroll(.init(secret: try EnrolmentCode(code).secret, csr: request.pem, name: name)), role: .siteManager, name)
     guard case .enrolled(let enrolled) = answer else { throw GateError.unexpected("another answer") }
     return SiteIdentity(
-      server: server, credentials: try credentials(enrolled.certificate, enrolled.caCertificate, key),
+      server: server, credentials: try credentials(enrolled.certificate, key),
       keyHash: key.keyHash, grantKey: enrolled.grantKey)
   }
 
@@ -45,7 +45,7 @@ struct Home: Sendable {
     let answer = try ask(
       .login(.init(user: user, password: password, csr: request.pem, pc: pc)), role: .linkManager, pc)
     guard case .loggedIn(let login) = answer else { throw GateError.unexpected("another answer") }
-    return try credentials(login.certificate, login.caCertificate, key)
+    return try credentials(login.certificate, key)
   }
 
   /// Asks until GateManager has the time for it, as it says itself when many ask at once.
@@ -61,8 +61,9 @@ struct Home: Sendable {
     }
   }
 
-  private func credentials(_ own: String, _ issuer: String, _ key: PrivateKey) throws -> TLSContext.Credentials {
-    TLSContext.Credentials(try Certificate(pem: own), chain: [try Certificate(pem: issuer)], key: key)
+  /// Without issuers, as the hosts show themselves.
+  private func credentials(_ own: String, _ key: PrivateKey) throws -> TLSContext.Credentials {
+    TLSContext.Credentials(try Certificate(pem: own), key: key)
   }
 }
 
