@@ -16,10 +16,14 @@ public struct ControlEnvelope: Hashable, Sendable {
   /// The bytes on the wire. Throws `.tooLong` if the message is beyond the limit.
   public func encoded() throws(ControlError) -> [UInt8] {
     let text: [UInt8]
-    do throws(JSONError) {
-      text = try JSON.encode(self)
-    } catch {
-      throw .malformed(field: error.field, reason: error.reason)
+    if let heartbeat = Heartbeat.encode(self) {
+      text = heartbeat
+    } else {
+      do throws(JSONError) {
+        text = try JSON.encode(self)
+      } catch {
+        throw .malformed(field: error.field, reason: error.reason)
+      }
     }
     guard text.count <= ControlProtocol.messageLimit else { throw .tooLong(text.count) }
     let size = UInt32(text.count)

@@ -29,12 +29,15 @@ public struct MessageDecoder: Sendable {
   /// A message that can't be understood is thrown as an error and skipped.
   public mutating func next() throws(ControlError) -> ControlEnvelope? {
     if let failure { throw failure }
+    // Whoever is silent from here on holds no memory for a list of agents that it once sent.
+    if buffered == 0 { (buffer, start) = ([], 0) }
     guard let size = try nextSize(), buffered >= Self.headerSize + size else { return nil }
     let first = start + Self.headerSize
-    let text = Array(buffer[first..<(first + size)])
+    let text = buffer[first..<(first + size)]
     start = first + size
+    if let heartbeat = Heartbeat.decode(text) { return heartbeat }
     do throws(JSONError) {
-      return try JSON.decode(ControlEnvelope.self, from: text)
+      return try JSON.decode(ControlEnvelope.self, from: Array(text))
     } catch {
       throw .malformed(field: error.field, reason: error.reason)
     }

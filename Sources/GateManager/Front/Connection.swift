@@ -10,6 +10,14 @@ final class Connection {
     case control(ControlPeer)
     case data(DataPeer)
 
+    var nextDeadline: Instant? {
+      switch self {
+      case .handshaking(let deadline): deadline
+      case .control(let peer): peer.nextDeadline
+      case .data(let peer): peer.nextDeadline
+      }
+    }
+
     /// What was received ends within a message, or doesn't. Data connections have a deadline for theirs.
     mutating func holdsPart(_ isPart: Bool, now: Instant) {
       guard case .control(var peer) = self else { return }
@@ -27,7 +35,11 @@ final class Connection {
   var socket: OwnedDescriptor?
   let rawSocket: CInt
   var tls: TLSConnection
-  var kind: Kind
+  var kind: Kind {
+    didSet { kindDeadline = kind.nextDeadline }
+  }
+  /// That of `kind`. All connections are asked for theirs twice a second: a peer's state isn't copied for that.
+  private var kindDeadline: Instant?
   var decoder = MessageDecoder()
   var keyHash: KeyHash?
   /// Whose key it is, if it is registered: who to name in the log, whatever the connection comes to.
@@ -56,6 +68,7 @@ final class Connection {
     tls = try TLSConnection(context, descriptor: socket.rawValue)
     self.socket = consume socket
     kind = .handshaking(deadline: now + handshakeTime)
+    kindDeadline = now + handshakeTime
   }
 
   var hasOutput: Bool { !output.isEmpty }
@@ -76,15 +89,7 @@ final class Connection {
     if case .control(let peer) = kind, peer.isIdentified { peer.identity } else { nil }
   }
 
-  var nextDeadline: Instant? {
-    let own: Instant? =
-      switch kind {
-      case .handshaking(let deadline): deadline
-      case .control(let peer): peer.nextDeadline
-      case .data(let peer): peer.nextDeadline
-      }
-    return Instant.earliest(own, closingDeadline)
-  }
+  var nextDeadline: Instant? { Instant.earliest(kindDeadline, closingDeadline) }
 
   /// False when too much waits already, or the message is too long.
   func enqueue(_ envelope: ControlEnvelope) -> Bool {
@@ -98,7 +103,10 @@ final class Connection {
   /// Writes what the socket takes. True if it must be writable before more goes out.
   func flush() throws(TLSError) -> Bool {
     var start = 0
-    defer { output.removeFirst(start) }
+    defer {
+      // Memory for an answer that has left isn't kept for the next one, which may come in hours.
+      if start == output.count { output = [] } else { output.removeFirst(start) }
+    }
     while start < output.count {
       switch try tls.write(output.span.extracting(start..<output.count)) {
       case .bytes(let count): start += count
