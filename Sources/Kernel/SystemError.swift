@@ -33,6 +33,8 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
 
 extension SystemError {
   public var isMessageTooLong: Bool { code == EMSGSIZE }
+  /// Nobody reads any more what was written.
+  public var isBrokenPipe: Bool { code == EPIPE || code == ECONNRESET }
 
   public static let connectionRefused = ECONNREFUSED
   public static let connectionReset = ECONNRESET
