@@ -120,6 +120,21 @@ public final class Adapter: Sendable {
     }
   }
 
+  /// Hands the device's packets to a capture, each with its agent, its flow and what was decided about it, until
+  /// `remove`. Who called `Capture.run` writes them.
+  ///
+  /// Byte streams of this process have no packets, and aren't seen.
+  /// - Returns: `false` if there are too many captures, or the adapter has stopped.
+  public func add(_ capture: Capture) async -> Bool {
+    await withCheckedContinuation { continuation in
+      mailbox.order(.capture(capture) { continuation.resume(returning: $0) })
+    }
+  }
+
+  public func remove(_ capture: Capture) {
+    mailbox.send(.endCapture(capture))
+  }
+
   /// Of an adapter that has stopped: the last.
   public var status: AdapterStatus {
     get async {

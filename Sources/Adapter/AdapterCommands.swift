@@ -18,6 +18,8 @@ enum AdapterCommand: Sendable {
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
+  case capture(Capture, @Sendable (Bool) -> Void)
+  case endCapture(Capture)
   case networkChanged
   case stop
 }
@@ -36,7 +38,8 @@ extension AdapterCommand {
           lastRefusal: nil))
     case .agents(let done): done([])
     case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
-    case .detach, .localWritten, .localConsumed, .localReset, .networkChanged, .stop: break
+    case .capture(_, let done): done(false)
+    case .detach, .localWritten, .localConsumed, .localReset, .endCapture, .networkChanged, .stop: break
     }
   }
 }
@@ -70,6 +73,12 @@ extension AdapterLoop where Device: ~Copyable {
       case .localWritten(let stream, let id): core.pump(stream, id)
       case .localConsumed(let id, let count): core.consumedLocal(id, count, now: now)
       case .localReset(let id): core.resetLocal(id, now: now)
+      case .capture(let capture, let done):
+        done(core.add(capture))
+        isTapped = !core.taps.isEmpty
+      case .endCapture(let capture):
+        core.remove(capture)
+        isTapped = !core.taps.isEmpty
       case .networkChanged:
         for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
         repairDevice()

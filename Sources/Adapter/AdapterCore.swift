@@ -32,6 +32,8 @@ package struct AdapterCore: ~Copyable {
   var localLane = SlabLane()
   var events = RingQueue<AdapterEvent>(minimumCapacity: 4)
   var reports = FlowReports()
+  /// Captures of what passes.
+  var taps = AdapterTaps()
   /// Of sessions that have ended.
   var totals = SessionTotals()
   private var nextSweep: Instant

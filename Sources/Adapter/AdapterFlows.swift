@@ -141,6 +141,7 @@ extension AdapterCore {
     else { throw Framing.Refusal(.tooMany) }
     sites[site].peer.session.setTag(id.token, of: stream)
     sites[site].flowsByAgent[alias.agent.name, default: 0] += 1
+    if !taps.isEmpty { noteFlow(bindings[id]) }
     return id
   }
 

@@ -20,6 +20,8 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private var bursts = 0
   private var readLane = SlabLane()
   var deviceIsReadable = true
+  /// Whether packets are captured.
+  var isTapped = false
   /// When a lost device is to be opened next; `nil` while there is one.
   var nextOpening: Instant?
   /// The last reason why the device couldn't be opened or repaired.
@@ -134,7 +136,11 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       case .packet(let packet, let offload):
         let kept = core.pool.commit(region, through: packet, in: &readLane)
         bytes -= kept.count
-        core.receive(kept, offload: offload, now: now)
+        if isTapped {
+          core.receiveTapped(kept, offload: offload, at: Clock.unixNanoseconds, now: now)
+        } else {
+          core.receive(kept, offload: offload, now: now)
+        }
         core.pool.release(kept)
       }
     }
@@ -142,6 +148,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func writeDevice() {
     while core.nextTransmit(into: &transmit, now: now) {
+      if isTapped { core.tap(transmit, at: Clock.unixNanoseconds) }
       do throws(TunError) {
         // Without a device packets are lost, as on a wire, and those that matter are sent again.
         if nextOpening == nil { _ = try device.write(transmit, pool: &core.pool) }

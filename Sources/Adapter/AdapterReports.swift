@@ -1,4 +1,5 @@
 import Framing
+import Packet
 import Primitives
 import Proxy
 import Stack
@@ -20,6 +21,12 @@ extension AdapterCore {
       report.bytesToDevice = outcome.bytesOut
     }
     reports.add(report)
+    guard !taps.isEmpty else { return }
+    switch event {
+    case .refused(let refusal): note(binding, "refused: \(refusal)", isDrop: true)
+    case .ended(let end): note(binding, "permitted; ended: \(end)", isDrop: false)
+    case .opened, .denied: break
+    }
   }
 
   /// Tells of a flow that went to no session.
@@ -31,6 +38,9 @@ extension AdapterCore {
     report.application = application
     report.destination = destination
     reports.add(report)
+    guard !taps.isEmpty else { return }
+    let tuple = FiveTuple(protocol: transport, source: application, destination: destination)
+    note(tuple, name: nil, "denied: \(reason)", isDrop: true)
   }
 
   /// What the flow is called on both hosts.

@@ -1,0 +1,198 @@
+import Packet
+import Primitives
+import Proxy
+import Stack
+import Tun
+
+/// The captures of an adapter, and what they know of the flows whose packets they see.
+///
+/// A packet is named by its flow: which agent it goes to or comes from, what the flow is called in the logs, and what was
+/// decided about it. The decision is noted when it is made, so that a packet costs one look into a table.
+struct AdapterTaps {
+  /// Captures at once.
+  static let limit = 4
+  /// Flows that are remembered; those that go on are found again.
+  static let flowLimit = 32_768
+
+  /// What is known of a flow.
+  struct Flow {
+    let agent: AgentAlias?
+    /// As the logs call it.
+    let name: String?
+    let comment: [UInt8]
+    let isDrop: Bool
+    /// For each capture: the interface that its packets belong to; `nil` if they aren't wanted.
+    let interfaces: [Int?]
+  }
+
+  private(set) var captures: [Capture] = []
+  private var flows: [FiveTuple: Flow] = [:]
+
+  var isEmpty: Bool { captures.isEmpty }
+  var isFull: Bool { flows.count >= Self.flowLimit }
+
+  mutating func add(_ capture: Capture) -> Bool {
+    guard captures.count < Self.limit else { return false }
+    captures.append(capture)
+    flows = [:]
+    return true
+  }
+
+  mutating func remove(_ capture: Capture) {
+    captures.removeAll { $0 === capture }
+    flows = [:]
+  }
+
+  mutating func forgetFlows() {
+    flows = [:]
+  }
+
+  // MARK: Flows
+
+  /// Notes what was decided about a flow.
+  ///
+  /// - Parameters:
+  ///   - tuple: as in packets of the application.
+  ///   - verdict: for people; begins with "permitted", "denied", "refused" or "ended".
+  mutating func note(_ tuple: FiveTuple, _ agent: AgentAlias?, name: String?, verdict: String, isDrop: Bool) {
+    flows[tuple] = describe(agent, name: name, verdict: verdict, isDrop: isDrop)
+  }
+
+  private func describe(_ agent: AgentAlias?, name: String?, verdict: String, isDrop: Bool) -> Flow {
+    var words: [String] = []
+    if let agent { words.append("agent \(agent.name)") }
+    if let name { words.append("flow \(name)") }
+    words.append(verdict)
+    return Flow(
+      agent: agent, name: name, comment: Array(words.joined(separator: "; ").utf8), isDrop: isDrop,
+      interfaces: captures.map { capture in
+        let wanted = capture.configuration
+        guard wanted.agent == nil || wanted.agent == agent?.name, wanted.flow == nil || wanted.flow == name,
+          !wanted.onlyDrops || isDrop
+        else { return nil }
+        return capture.number(of: agent.map(CaptureInterface.init) ?? .adapter)
+      })
+  }
+
+  // MARK: Packets
+
+  /// Hands a packet to those captures that want it.
+  ///
+  /// - Parameters:
+  ///   - direction: outbound from an application, inbound to one.
+  ///   - drop: why the stack dropped it.
+  ///   - table: for packets of no flow.
+  func record(
+    _ direction: PacketDirection, at nanoseconds: Int64, offload: Offload, drop: DropReason? = nil,
+    header: Span<UInt8>, payload: Span<Slice>, table: AgentTable, pool: borrowing SlabPool
+  ) {
+    let flow = flow(of: header, direction, drop, table)
+    for index in captures.indices {
+      guard let interface = flow.interfaces[index] else { continue }
+      captures[index].record(
+        interface, direction, at: nanoseconds, comment: flow.comment, offload: offload, header: header,
+        payload: payload, pool: pool)
+    }
+  }
+
+  private func flow(
+    of header: Span<UInt8>, _ direction: PacketDirection, _ drop: DropReason?, _ table: AgentTable
+  ) -> Flow {
+    let tuple = FiveTuple(peeking: header)
+    // An error quotes the packet that it is about, which went the other way.
+    let known = tuple.flatMap { flows[$0] ?? flows[$0.reversed] }
+    if let known, drop == nil { return known }
+    let agent =
+      known?.agent
+      ?? tuple.flatMap { tuple in
+        let first = direction == .outbound ? tuple.destination : tuple.source
+        let second = direction == .outbound ? tuple.source : tuple.destination
+        return (table.alias(of: first.address) ?? table.alias(of: second.address))?.alias
+      }
+    return describe(
+      agent, name: known?.name, verdict: drop.map { "dropped: \($0)" } ?? "of no open flow", isDrop: drop != nil)
+  }
+}
+
+extension CaptureInterface {
+  /// Packets of a device that belong to no agent.
+  static let adapter = CaptureInterface(
+    "adapter", description: "packets between applications and the adapter that belong to no agent")
+
+  init(_ alias: AgentAlias) {
+    let places = [alias.v4, alias.v6].compactMap { $0.map { "\($0)" } }.joined(separator: " and ")
+    self.init(
+      alias.name, description: "plaintext of agent \(alias.name), under its alias \(places)",
+      comment: CapturedAgent(alias).comment)
+  }
+}
+
+// MARK: The core
+
+extension AdapterCore {
+  /// Begins to hand packets to a capture.
+  ///
+  /// - Returns: `false` if there are too many.
+  mutating func add(_ capture: Capture) -> Bool {
+    guard taps.add(capture) else { return false }
+    noteFlows()
+    return true
+  }
+
+  mutating func remove(_ capture: Capture) {
+    taps.remove(capture)
+    if !taps.isEmpty { noteFlows() }
+  }
+
+  /// Notes those flows that are open.
+  private mutating func noteFlows() {
+    for id in bindings.ids { noteFlow(bindings[id]) }
+  }
+
+  /// Notes a flow that was let through.
+  mutating func noteFlow(_ binding: FlowBinding) {
+    note(binding, "permitted", isDrop: false)
+  }
+
+  /// Notes what has become of a flow.
+  mutating func note(_ binding: FlowBinding, _ verdict: String, isDrop: Bool) {
+    guard let application = binding.application else { return }
+    note(
+      FiveTuple(protocol: binding.transport, source: application, destination: binding.destination),
+      name: connection(of: binding).map { "\($0)" }, verdict, isDrop: isDrop)
+  }
+
+  mutating func note(_ tuple: FiveTuple, name: String?, _ verdict: String, isDrop: Bool) {
+    if taps.isFull {
+      taps.forgetFlows()
+      noteFlows()
+      // More than that many are open: later ones go without a name.
+      guard !taps.isFull else { return }
+    }
+    taps.note(
+      tuple, table.alias(of: tuple.destination.address)?.alias, name: name, verdict: verdict, isDrop: isDrop)
+  }
+
+  /// Takes a packet as `receive` does, and hands it to the captures with what was decided about it.
+  ///
+  /// - Parameter time: nanoseconds since 1970.
+  package mutating func receiveTapped(_ packet: Slice, offload: Offload, at time: Int64, now: Instant) {
+    let before = stack.counters
+    receive(packet, offload: offload, now: now)
+    let after = stack.counters
+    let drop = DropReason.allCases.first { after.dropped($0) != before.dropped($0) }
+    pool.withSpan(packet) { bytes in
+      taps.record(
+        .outbound, at: time, offload: offload, drop: drop, header: bytes, payload: Span(), table: table, pool: pool)
+    }
+  }
+
+  /// Hands a packet that is about to leave to the captures.
+  package func tap(_ transmit: borrowing Transmit, at time: Int64) {
+    transmit.withHeader { header in
+      taps.record(
+        .inbound, at: time, offload: transmit.offload, header: header, payload: transmit.payload.span, table: table,
+        pool: pool)
+    }
+  }
+}
