@@ -57,7 +57,7 @@ let package = Package(
     core("Crypto", ["Primitives", "COpenSSL"]),
     core("Framing", ["Primitives", "Crypto"]),
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
-    core("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    core("Proxy", ["Control", "Framing", "Crypto", "Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
     core("Control", ["Crypto", "Primitives"]),
     core("Adapter", ["Crypto", "Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
     .target(

@@ -15,6 +15,7 @@ extension SiteLoop {
       pool.release(slice)
       return
     }
+    if isTapped { tapDatagram(slice, from: .near, key) }
     if key != datagramKey || datagrams.count >= DatagramGather.limit { sendDatagrams() }
     datagramKey = key
     datagrams.append(slice)
@@ -79,9 +80,11 @@ extension SiteLoop {
       let datagram = rest.prefix(segmentSize)
       rest = rest.dropping(segmentSize)
       pool.retain(datagram)
+      if isTapped { tapDatagram(datagram, from: .far, key) }
       peer.session.sendDatagram(flows[key].id, datagram, pool: &pool)
       count += 1
     }
+    if isTapped { tapDatagram(rest, from: .far, key) }
     peer.session.sendDatagram(flows[key].id, rest, pool: &pool)
     return count
   }
@@ -121,6 +124,7 @@ extension SiteLoop {
       )
     }
     flows[key].peerIdentifier = identifier
+    if isTapped { tapDatagram(slice, from: .near, key) }
     do throws(SystemError) {
       _ = try flows[key].socket.write(message.span)
       flows[key].bytesToDevice &+= UInt64(slice.count - 4)
@@ -157,6 +161,7 @@ extension SiteLoop {
         bytes[0] = UInt8(flow.2 >> 8)
         bytes[1] = UInt8(truncatingIfNeeded: flow.2)
       }
+      if isTapped { tapDatagram(reply, from: .far, key) }
       peer.session.sendDatagram(flows[key].id, reply, pool: &pool)
     }
   }

@@ -93,6 +93,7 @@ extension SiteLoop {
     let dial = now - flows[key].since
     flows[key].dial = dial
     report(.opened(dial), key)
+    if isTapped { tapOpened(key) }
     peer.session.accept(flows[key].id)
   }
 
@@ -150,6 +151,7 @@ extension SiteLoop {
       return
     }
     if flows[key].ftp != nil { return queueCommands(slice, for: key) }
+    if isTapped { tap(slice, from: .near, key) }
     flows[key].stream.queue(slice, pool: &pool)
     scheduleWrite(key)
   }
@@ -231,6 +233,7 @@ extension SiteLoop {
         status.payloadReads += 1
         status.payloadReadBytes += UInt64(count)
         flows[key].bytesFromDevice &+= UInt64(count)
+        if isTapped { tap(slice, from: .far, key) }
         let replies = flows[key].ftp == nil ? nil : pool.array(slice)
         try? peer.session.send(flows[key].id, slice, pool: &pool)
         flows[key].stream.read(count, of: size)
@@ -238,6 +241,7 @@ extension SiteLoop {
       case .wouldBlock: flows[key].stream.readWouldBlock()
       case .ended:
         flows[key].stream.readEnded()
+        if isTapped { tapFinished(from: .far, key) }
         peer.session.finish(flows[key].id)
       }
     } catch {

@@ -37,6 +37,7 @@ extension SiteLoop {
       peer.session.reset(flows[key].id, .limit, pool: &pool)
       return drop(key, reset: true, .limit(.site))
     }
+    if isTapped { tap(slice, from: .near, key) }
     flows[key].stream.pending.append(pool.compact(slice), pool: &pool)
     scheduleWrite(key)
   }

@@ -30,6 +30,9 @@ struct SiteLoop: ~Copyable {
   var datagrams = RingQueue<Slice>(minimumCapacity: DatagramGather.limit)
   var datagramKey = SlotID(token: 0)
   var readLane = SlabLane()
+  /// Whether payload is captured, and by whom.
+  var isTapped = false
+  var taps = SiteTaps()
   var status = SessionStatus()
   var diallingCount = 0
   /// What devices have announced on FTP control connections.
@@ -165,6 +168,7 @@ struct SiteLoop: ~Copyable {
       case .replaceRules(let rules):
         policy.replaceRules(rules)
         cutForbidden()
+      case .replaceCaptures(let captures): replaceCaptures(captures)
       case .probe: peer.session.probe(now: now)
       }
     }
@@ -252,6 +256,7 @@ struct SiteLoop: ~Copyable {
         let key = key(of: id)
         guard flows.contains(key) else { continue }
         flows[key].stream.peerDidFinish()
+        if isTapped { tapFinished(from: .near, key) }
         if flows[key].ftp != nil { finishCommands(key) }
         scheduleWrite(key)
       case .reset(let id, let code):
@@ -291,6 +296,7 @@ struct SiteLoop: ~Copyable {
   /// - Parameter end: for the log; `nil` for a flow that was refused.
   mutating func drop(_ key: SlotID, reset: Bool, _ end: FlowEnd?) {
     if let end, flows.contains(key) { report(.ended(end), key) }
+    if isTapped, flows.contains(key) { tapEnded(key, reset: reset, end) }
     countKernelDrops(key)
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
@@ -332,6 +338,7 @@ struct SiteLoop: ~Copyable {
   mutating func refuse(_ key: SlotID, _ refusal: Refusal) {
     status.refusals["\(refusal.reason)", default: 0] += 1
     report(.refused(refusal), key)
+    if isTapped { tapRefused(key, refusal) }
     peer.session.refuse(flows[key].id, refusal, pool: &pool)
     drop(key, reset: false, nil)
   }
@@ -340,6 +347,7 @@ struct SiteLoop: ~Copyable {
     status.refusals["\(refusal.reason)", default: 0] += 1
     if let request = peer.session.request(of: id) {
       report(refusal, of: request, id)
+      if isTapped { tapRefused(request, id, refusal) }
     } else if let request = peer.session.listenRequest(of: id) {
       reportListener(key(of: request.control), refusal)
     }

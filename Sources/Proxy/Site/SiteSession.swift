@@ -3,6 +3,7 @@ import Framing
 import Kernel
 import Primitives
 import Synchronization
+import Tun
 
 /// A session on the site's side, on a thread of its own from the connection to the devices.
 ///
@@ -12,6 +13,7 @@ public final class SiteSession: Sendable {
     case end(String)
     case describeFlows(limit: Int, Mailbox<[FlowStatus]>)
     case replaceRules([SiteRule])
+    case replaceCaptures([Capture])
     case probe
   }
 
@@ -56,6 +58,12 @@ public final class SiteSession: Sendable {
   /// The site's agents have changed: flows of agents that no longer permit them are cut.
   public func replaceRules(_ rules: [SiteRule]) {
     mailbox.send(.replaceRules(rules))
+  }
+
+  /// Hands the payload of devices' sockets to these captures, as packets that are made up for it, and no longer to those
+  /// of before. Who called `Capture.run` writes them.
+  public func replaceCaptures(_ captures: [Capture]) {
+    mailbox.send(.replaceCaptures(captures))
   }
 
   /// The host's network has changed: finds out within seconds whether the LinkManager can still be reached.

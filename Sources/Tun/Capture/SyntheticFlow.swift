@@ -4,7 +4,7 @@ import Primitives
 /// Makes packets up for a flow whose packets aren't seen, only its payload: what a kernel's socket carries.
 ///
 /// Sequence numbers follow the payload in both directions, so that programs that read a capture put the streams together.
-/// IP header checksums are right; those of the transport aren't computed, and 0.
+/// All checksums are as they would be.
 public struct SyntheticFlow: Sendable {
   public enum Side: Sendable {
     /// This host's end of the flow, and the device's.
@@ -37,8 +37,12 @@ public struct SyntheticFlow: Sendable {
 
   /// The headers of a TCP segment, whose payload is then counted.
   ///
-  /// - Parameter payloadCount: up to `payloadLimit`.
-  public mutating func segment(from side: Side, _ flags: TCPFlags, payloadCount: Int = 0) -> [UInt8] {
+  /// - Parameters:
+  ///   - payloadCount: up to `payloadLimit`.
+  ///   - payloadSum: `Checksum.sum` over the payload.
+  public mutating func segment(
+    from side: Side, _ flags: TCPFlags, payloadCount: Int = 0, payloadSum: UInt64 = 0
+  ) -> [UInt8] {
     let (sequence, acknowledgement) =
       side == .near ? (sequences.near, sequences.far) : (sequences.far, sequences.near)
     let header = TCPHeader(
@@ -48,17 +52,21 @@ public struct SyntheticFlow: Sendable {
     if flags.contains(.syn) { advance &+= 1 }
     if flags.contains(.fin) { advance &+= 1 }
     if side == .near { sequences.near &+= advance } else { sequences.far &+= advance }
-    return packet(from: side, IPProtocol.tcp, headerCount: TCPHeader.minimumSize, payloadCount: payloadCount) { span in
+    return packet(
+      from: side, IPProtocol.tcp, headerCount: TCPHeader.minimumSize, payloadCount, payloadSum, checksumOffset: 16
+    ) { span in
       _ = header.write(into: &span)
     }
   }
 
   /// The headers of a datagram.
-  public func datagram(from side: Side, payloadCount: Int) -> [UInt8] {
+  public func datagram(from side: Side, payloadCount: Int, payloadSum: UInt64) -> [UInt8] {
     let header = UDPHeader(
       sourcePort: endpoint(side).port, destinationPort: endpoint(side.other).port,
       length: UInt16(clamping: UDPHeader.size + payloadCount))
-    return packet(from: side, IPProtocol.udp, headerCount: UDPHeader.size, payloadCount: payloadCount) { span in
+    return packet(
+      from: side, IPProtocol.udp, headerCount: UDPHeader.size, payloadCount, payloadSum, checksumOffset: 6
+    ) { span in
       header.write(into: &span)
     }
   }
@@ -66,7 +74,7 @@ public struct SyntheticFlow: Sendable {
   /// The headers of an echo message, up to its checksum: identifier, sequence number and data are the payload.
   ///
   /// - Parameter payloadCount: bytes of these, 4 at least.
-  public func echo(from side: Side, payloadCount: Int) -> [UInt8] {
+  public func echo(from side: Side, payloadCount: Int, payloadSum: UInt64) -> [UInt8] {
     let isV4 = near.address.family == .v4
     let type: UInt8 =
       switch (side, isV4) {
@@ -75,8 +83,10 @@ public struct SyntheticFlow: Sendable {
       case (.near, false): 128
       case (.far, false): 129
       }
-    return packet(from: side, isV4 ? IPProtocol.icmp : IPProtocol.icmpv6, headerCount: 4, payloadCount: payloadCount) {
-      span in
+    return packet(
+      from: side, isV4 ? IPProtocol.icmp : IPProtocol.icmpv6, headerCount: 4, payloadCount, payloadSum,
+      checksumOffset: 2
+    ) { span in
       span[0] = type
     }
   }
@@ -84,8 +94,8 @@ public struct SyntheticFlow: Sendable {
   private func endpoint(_ side: Side) -> Endpoint { side == .near ? near : far }
 
   private func packet(
-    from side: Side, _ protocolNumber: UInt8, headerCount: Int, payloadCount: Int,
-    _ body: (inout MutableSpan<UInt8>) -> Void
+    from side: Side, _ protocolNumber: UInt8, headerCount: Int, _ payloadCount: Int, _ payloadSum: UInt64,
+    checksumOffset: Int, _ body: (inout MutableSpan<UInt8>) -> Void
   ) -> [UInt8] {
     let (source, destination) = (endpoint(side).address, endpoint(side.other).address)
     let isV4 = source.family == .v4
@@ -107,6 +117,18 @@ public struct SyntheticFlow: Sendable {
     }
     var rest = span._mutatingExtracting(start..<(start + headerCount))
     body(&rest)
+    var sum = Checksum()
+    if protocolNumber != IPProtocol.icmp {
+      sum.add(
+        partial: Checksum.pseudoHeader(
+          source: source, destination: destination, protocol: protocolNumber, length: headerCount + payloadCount))
+    }
+    sum.add(bytes.span.extracting(start..<(start + headerCount)))
+    sum.add(partial: payloadSum)
+    // RFC 768: zero means that there is none.
+    let value = sum.value == 0 && protocolNumber == IPProtocol.udp ? 0xFFFF : sum.value
+    bytes[start + checksumOffset] = UInt8(value >> 8)
+    bytes[start + checksumOffset + 1] = UInt8(truncatingIfNeeded: value)
     return bytes
   }
 }
