@@ -63,7 +63,7 @@ let package = Package(
     .target(
       name: "Service",
       dependencies: [
-        "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CYAML",
+        "Proxy", "Tun", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CYAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),

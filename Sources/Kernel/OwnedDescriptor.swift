@@ -39,6 +39,11 @@ public enum Transfer: Equatable, Sendable {
     OwnedDescriptor(owning: try checked("fcntl(F_DUPFD)") { clinux_duplicate(rawValue) })
   }
 
+  /// A duplicate of a descriptor that stays its owner's.
+  public static func duplicating(_ rawValue: CInt) throws(SystemError) -> OwnedDescriptor {
+    OwnedDescriptor(owning: try checked("fcntl(F_DUPFD)") { clinux_duplicate(rawValue) })
+  }
+
   public borrowing func setNonblocking(_ on: Bool) throws(SystemError) {
     try checked("fcntl") { on ? clinux_set_nonblocking(rawValue) : clinux_set_blocking(rawValue) }
   }

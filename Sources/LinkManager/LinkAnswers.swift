@@ -49,6 +49,7 @@ extension LinkService {
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
         return disconnect(site) ? .done : .failure("unknownSite", "site \(site) isn't connected")
       case "explain": return try await explain(arguments)
+      case "capture": return try await answerCapture(arguments)
       default: return .failure("unknownCommand", "there is no command \(request.command)")
       }
     } catch let failure as CommandFailure {

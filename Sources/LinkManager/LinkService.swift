@@ -29,7 +29,7 @@ actor LinkService {
     var epoch: Int
   }
 
-  private let account: Account
+  let account: Account
   private let server: GateServer
   private let credentials: TLSContext.Credentials
   private let directory: StateDirectory
@@ -37,7 +37,8 @@ actor LinkService {
   private let configuration: AdapterConfiguration
   /// How long ago an orderly stop may be for its sites to be taken up again.
   private let resumptionWindow: Interval
-  private let log: Logger
+  let log: Logger
+  let captures = CaptureList()
   /// What the state directory says is wanted.
   private var wanted = WantedSites()
   private var isStopped = false
@@ -47,7 +48,7 @@ actor LinkService {
   private let table: MetricTable<LinkStatus>
   private let processTable: MetricTable<ProcessReport>
   private var gate: GateLink?
-  private var adapter: Adapter?
+  private(set) var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   /// The device and the connection that nobody needs any more are being closed.
   private var resting = 0
@@ -348,6 +349,7 @@ actor LinkService {
         flowLog.record(flow)
       })
     adapter = made
+    takeUpCaptures(made)
     return made
   }
 

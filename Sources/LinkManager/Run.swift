@@ -113,6 +113,7 @@ struct Run: ParsableCommand {
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    service.captures.stop()
     network?.stop()
     try synchronously { await service.stop() }
   }

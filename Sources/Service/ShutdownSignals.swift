@@ -25,6 +25,11 @@ public struct ShutdownSignals: ~Copyable, Sendable {
     return nil
   }
 
+  /// Takes one that has come, so that the descriptor isn't readable for it any more.
+  borrowing func take() {
+    _ = descriptor.next()
+  }
+
   /// Blocks until the process is asked to end; returns the signal's name.
   public borrowing func wait() -> String {
     descriptor.wait() == SIGINT ? "SIGINT" : "SIGTERM"

@@ -74,6 +74,7 @@ struct Run: ParsableCommand {
           }
           return .failure("badConfiguration", "\(error)")
         }
+      case "capture": return service.answerCapture(request.arguments)
       default: return .failure("unknownCommand", "there is no command \(request.command)")
       }
     }
@@ -87,6 +88,7 @@ struct Run: ParsableCommand {
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    service.captures.stop()
     network?.stop()
     service.stop()
   }

@@ -31,6 +31,8 @@ extension SiteService {
       problem: isConnected ? nil : outage.map { $0.latestFailure ?? $0.cause }, siteKey: "\(identity.keyHash)",
       agents: agents, sessions: sessions, arriving: state.arriving, sessionLimit: sessionLimit,
       refusals: state.refusals, totals: totals)
+    let captures = captures.reports
+    if !captures.isEmpty { report.captures = captures }
     if wantsFlows {
       var all: [OpenFlowReport] = []
       for (_, meeting) in meetings where all.count < OpenFlowReport.limit {

@@ -38,10 +38,11 @@ final class SiteService: Sendable {
 
   let name: String
   let identity: SiteIdentity
-  private let log: Logger
+  let log: Logger
   private let flowLog: FlowLog
   private let durations: SiteDurations
   let state: Mutex<State>
+  let captures = CaptureList()
   private let client = Mutex<ControlClient?>(nil)
 
   init(
@@ -204,6 +205,8 @@ final class SiteService: Sendable {
         state.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds, began: Clock.now)
         return false
       }
+      let taps = captures.flowCaptures
+      if !taps.isEmpty { session.replaceCaptures(taps) }
       log.info(
         "session open",
         metadata: [

@@ -98,6 +98,8 @@ struct SiteStatus: Codable, Sendable {
   /// Flows refused, by reason.
   var refusals: [String: UInt64]
   var totals: Totals
+  /// Under way, those that LinkManagers asked for among them.
+  var captures: [CaptureReport]?
   /// With `--flows`; what is missing of them beyond the bound.
   var flows: [OpenFlowReport]?
   var flowsOmitted: Int?
@@ -148,6 +150,7 @@ extension SiteStatus: CustomStringConvertible {
     text += connected ? "connected for \(Quantity.age(seconds: connectedSeconds ?? 0))" : "not connected"
     text += ", lost \(reconnects) times\nkey \(siteKey)\n"
     for problem in problems { text += "! \(problem.escaped)\n" }
+    for capture in captures ?? [] { text += "\(capture.text)\n" }
     var table = Table("AGENT", "DEVICE", "STATE", "ABOUT")
     for agent in agents { table.append(agent.name, agent.device, agent.state, agent.about ?? "") }
     text += "\n\(table)\n\n\(sessionsText)"

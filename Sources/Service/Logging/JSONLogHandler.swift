@@ -1,4 +1,4 @@
-import Kernel
+internal import Kernel
 public import Logging
 
 /// One JSON object a line: `time`, `level`, `message`, and the metadata as further members.

@@ -1,4 +1,4 @@
-import Kernel
+internal import Kernel
 public import Logging
 
 /// One line a record: time, level, message, then the metadata as `key=value`, sorted by key.

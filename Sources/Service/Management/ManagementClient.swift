@@ -93,6 +93,40 @@ public struct ManagementClient: Sendable {
     throw .otherVersion(program: program, running: running, own: own)
   }
 
+  /// Sends a request whose answer is followed by bytes without end, and gives the connection that they come by. It is
+  /// non-blocking; to shut down its sending side asks the service to end.
+  public func stream(
+    _ request: ManagementRequest, timeoutSeconds: Int = 60
+  ) throws(ManagementError) -> OwnedDescriptor {
+    guard let data = try? JSONEncoder().encode(request), data.count < ManagementRequest.sizeLimit else {
+      throw .malformed(program: program)
+    }
+    do {
+      let socket = try UnixSocket.connect(to: path, timeoutSeconds: timeoutSeconds)
+      try socket.writeAll(Array(data) + [0x0A])
+      let line = try LineReader.readAlone(from: socket, limit: ManagementRequest.sizeLimit)
+      try socket.setNonblocking(true)
+      if let problem = refusal(in: line) { throw problem }
+      return socket
+    } catch let error as ManagementError {
+      throw error
+    } catch let error as SystemError {
+      throw failure(error)
+    } catch {
+      throw .malformed(program: program)
+    }
+  }
+
+  /// Why the answer that a stream begins with is none.
+  private func refusal(in line: [UInt8]) -> ManagementError? {
+    guard let answer = try? JSONDecoder().decode(Envelope<[String: String]>.self, from: Data(line)) else {
+      return incomprehensible()
+    }
+    if answer.ok { return nil }
+    if answer.code == "unknownCommand" { return incomprehensible() }
+    return .refused(code: answer.code ?? "", message: answer.message ?? "refused")
+  }
+
   /// Why an answer can't be read: most likely the service was started before the program was updated.
   private func incomprehensible() -> ManagementError {
     let answer = try? exchange(ManagementRequest(ManagementRequest.version), 5)
@@ -116,13 +150,17 @@ public struct ManagementClient: Sendable {
       try socket.writeAll(Array(data) + [0x0A])
       return try LineReader.read(from: socket, limit: ManagementResponse.sizeLimit)
     } catch {
-      switch error.code {
-      case ENOENT, ECONNREFUSED: throw .notRunning(program: program, path: path)
-      case EACCES, EPERM: throw .notPermitted(path: path)
-      case EAGAIN: throw .timedOut(program: program)
-      case ECONNRESET, EPIPE: throw .interrupted(program: program)
-      default: throw .system(error)
-      }
+      throw failure(error)
+    }
+  }
+
+  private func failure(_ error: SystemError) -> ManagementError {
+    switch error.code {
+    case ENOENT, ECONNREFUSED: .notRunning(program: program, path: path)
+    case EACCES, EPERM: .notPermitted(path: path)
+    case EAGAIN: .timedOut(program: program)
+    case ECONNRESET, EPIPE: .interrupted(program: program)
+    default: .system(error)
     }
   }
 }
@@ -146,6 +184,19 @@ enum LineReader {
       line += chunk[..<count]
       guard line.count < limit else { throw SystemError(call: "read", code: EMSGSIZE) }
     }
+  }
+
+  /// The same, byte by byte, so that nothing of what follows the line is taken.
+  static func readAlone(from socket: borrowing OwnedDescriptor, limit: Int) throws(SystemError) -> [UInt8] {
+    var line: [UInt8] = []
+    var byte: [UInt8] = [0]
+    while line.count < limit {
+      var span = byte.mutableSpan
+      guard case .moved = try blocking(socket, &span) else { throw SystemError(call: "read", code: EPIPE) }
+      if byte[0] == 0x0A { return line }
+      line.append(byte[0])
+    }
+    throw SystemError(call: "read", code: EMSGSIZE)
   }
 
   private static func blocking(

@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+public import Kernel
 
 /// What a command line asks of the service of the same directory: one JSON object on one line.
 public struct ManagementRequest: Codable, Hashable, Sendable {
@@ -30,6 +31,19 @@ public struct ManagementResponse: Sendable {
 
   /// JSON without line feeds.
   let line: [UInt8]
+  /// What follows the line, on a thread of its own, until it returns.
+  private(set) var stream: (@Sendable (borrowing OwnedDescriptor) -> Void)?
+
+  /// Success, and then bytes without end: `body` has the connection from then on, and the client may read them or go.
+  ///
+  /// It takes no place among the requests served at once, so that the handler bounds how many there are.
+  public static func stream(
+    _ result: some Encodable, _ body: @escaping @Sendable (borrowing OwnedDescriptor) -> Void
+  ) -> ManagementResponse {
+    var response = success(result)
+    response.stream = body
+    return response
+  }
 
   /// `result` is what the command defines.
   public static func success(_ result: some Encodable) -> ManagementResponse {

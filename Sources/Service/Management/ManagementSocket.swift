@@ -154,16 +154,18 @@ private final class Acceptor: Sendable {
     let box = DescriptorBox(accepted)
     running.add(1, ordering: .relaxed)
     let thread = try? Kernel.Thread(name: "request") {
-      self.serve(box.descriptor)
+      let stream = self.serve(box.descriptor)
       self.running.subtract(1, ordering: .relaxed)
+      stream?(box.descriptor)
     }
     if thread == nil { running.subtract(1, ordering: .relaxed) }
   }
 
-  private func serve(_ socket: borrowing OwnedDescriptor) {
+  /// - Returns: what is to follow the answer.
+  private func serve(_ socket: borrowing OwnedDescriptor) -> (@Sendable (borrowing OwnedDescriptor) -> Void)? {
     guard (try? UnixSocket.setBlocking(socket, timeoutSeconds: ManagementSocket.requestTimeout)) != nil,
       let line = try? LineReader.read(from: socket, limit: ManagementRequest.sizeLimit)
-    else { return }
+    else { return nil }
     let response: ManagementResponse
     if let request = try? JSONDecoder().decode(ManagementRequest.self, from: Data(line)) {
       response = handler(request)
@@ -171,5 +173,6 @@ private final class Acceptor: Sendable {
       response = .failure("malformed", "the request is not a JSON object with a member `command`")
     }
     try? socket.writeAll(response.line + [0x0A])
+    return response.stream
   }
 }

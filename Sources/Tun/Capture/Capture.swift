@@ -51,6 +51,8 @@ public struct CaptureCounters: Hashable, Sendable {
   public var filtered: UInt64 = 0
   /// Packets for which there was no room.
   public var dropped: UInt64 = 0
+  /// That were kept of captured packets.
+  public var bytes: UInt64 = 0
 
   /// All that were seen.
   public var seen: UInt64 { captured &+ filtered &+ dropped }
@@ -150,7 +152,11 @@ public final class Capture: Sendable {
       isWanted = unsafe filter.matches(packet, originalCount: original)
     }
     ring.commit(place, keep: isWanted)
-    count(interface) { if isWanted { $0.captured &+= 1 } else { $0.filtered &+= 1 } }
+    count(interface) { counters in
+      guard isWanted else { return counters.filtered &+= 1 }
+      counters.captured &+= 1
+      counters.bytes &+= UInt64(kept)
+    }
   }
 
   /// Copies as much as there is room for.
@@ -187,6 +193,7 @@ public final class Capture: Sendable {
         sum.captured &+= next.captured
         sum.filtered &+= next.filtered
         sum.dropped &+= next.dropped
+        sum.bytes &+= next.bytes
       }
     }
   }

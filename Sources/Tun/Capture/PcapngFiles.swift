@@ -30,6 +30,9 @@ public struct PcapngFiles: ~Copyable {
   public let limits: Limits
   /// Files that were begun.
   public private(set) var count = 0
+  /// Packets that were written, and those that the capture had no room for, by its own account at its end.
+  public private(set) var packets: UInt64 = 0
+  public private(set) var dropped: UInt64 = 0
   private var file: OwnedDescriptor?
   private var began = Instant.zero
   private var size = 0
@@ -43,6 +46,14 @@ public struct PcapngFiles: ~Copyable {
     self.path = path
     self.limits = limits
     try open()
+  }
+
+  /// Writes to a descriptor, whatever it is; no ring.
+  public init(descriptor: consuming OwnedDescriptor) {
+    path = "-"
+    limits = Limits()
+    file = consume descriptor
+    count = 1
   }
 
   /// The name of a file of the ring, counted from 1.
@@ -64,6 +75,7 @@ public struct PcapngFiles: ~Copyable {
     while let length = try blockLength(at: start) {
       let block = start..<(start + length)
       let type = word(at: start)
+      note(type, block)
       if type == 0x0A0D_0D0A { preamble = [] }
       if type == 0x0A0D_0D0A || type == 1 {
         preamble += pending[block]
@@ -77,6 +89,18 @@ public struct PcapngFiles: ~Copyable {
     }
     try put(first..<start)
     pending.removeFirst(start)
+  }
+
+  private mutating func note(_ type: UInt32, _ block: Range<Int>) {
+    if type == 6 { packets &+= 1 }
+    guard type == 5 else { return }
+    // Interface, time, then options: the one of what was dropped is a number of 64 bits.
+    var place = block.lowerBound + 20
+    while place + 12 <= block.upperBound {
+      let (code, count) = (word(at: place) & 0xFFFF, Int(word(at: place) >> 16))
+      if code == 5, count == 8 { dropped &+= UInt64(word(at: place + 4)) | UInt64(word(at: place + 8)) << 32 }
+      place += 4 + (count + 3) & ~3
+    }
   }
 
   /// Whether a file that has come to so many bytes is to be followed by another one.

@@ -1,0 +1,45 @@
+import Adapter
+import Kernel
+import Logging
+import Primitives
+import Proxy
+import Service
+import Tun
+
+/// Captures of a running LinkManager.
+extension LinkService {
+  func answerCapture(_ arguments: [String: String]) async throws -> ManagementResponse {
+    let request = CaptureRequest(arguments)
+    let capture = try request.start()
+    try captures.add(capture, by: account.user, request)
+    if let adapter, await !adapter.add(capture) {
+      captures.remove(capture)
+      throw CommandFailure(.temporaryFailure, "the adapter has stopped, or too many captures are under way")
+    }
+    log.notice("capture begins", metadata: ["what": "\(request.summary)"])
+    let (captures, log) = (captures, log)
+    return .stream([String: String]()) { socket in
+      let end = capture.run(to: socket)
+      captures.remove(capture)
+      let counters = capture.counters
+      log.notice(
+        "capture ends",
+        metadata: [
+          "reason": "\(end)", "packets": "\(counters.captured)", "bytes": "\(counters.bytes)",
+          "dropped": "\(counters.dropped)",
+        ])
+      Task { await self.captureEnded(capture) }
+    }
+  }
+
+  private func captureEnded(_ capture: Capture) {
+    adapter?.remove(capture)
+  }
+
+  /// Captures go on with an adapter that begins while they are under way.
+  func takeUpCaptures(_ adapter: Adapter) {
+    let waiting = captures.captures
+    guard !waiting.isEmpty else { return }
+    Task { for capture in waiting { _ = await adapter.add(capture) } }
+  }
+}
