@@ -156,9 +156,9 @@ extension AdapterCore {
 
   /// Notes what has become of a flow.
   mutating func note(_ binding: FlowBinding, _ verdict: String, isDrop: Bool) {
-    guard let application = binding.application else { return }
+    guard let application = binding.application, let transport = binding.kind.transport else { return }
     note(
-      FiveTuple(protocol: binding.transport, source: application, destination: binding.destination),
+      FiveTuple(protocol: transport, source: application, destination: binding.destination),
       name: connection(of: binding).map { "\($0)" }, verdict, isDrop: isDrop)
   }
 

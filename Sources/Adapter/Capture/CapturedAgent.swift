@@ -60,6 +60,8 @@ package struct CapturedAgent: Equatable, Sendable {
     var text = "\(Self.mark) site=\(site) agent=\(agent.name)"
     switch agent.target {
     case .device(let family): text += " kind=device family=\(family.rawValue)"
+    // It has no addresses, and no packets.
+    case .interface: text += " kind=device family=4"
     case .subnet(let family, let length): text += " kind=subnet family=\(family.rawValue) length=\(length)"
     }
     if let v4 { text += " v4=\(v4)" }

@@ -62,7 +62,7 @@ extension SiteLoop {
 
   /// A TCP connection to a device stands.
   mutating func tapOpened(_ key: SlotID) {
-    guard flows[key].transport == .tcp else { return }
+    guard flows[key].kind == .tcp else { return }
     var flow = tapped(key, isNew: true)
     // Who listens for a device's connection is called by it.
     let (caller, called): (SyntheticFlow.Side, SyntheticFlow.Side) =
@@ -75,9 +75,9 @@ extension SiteLoop {
     taps.flows[key] = flow
   }
 
-  /// Bytes of a stream pass.
+  /// Bytes of a stream pass. Those of a service, such as a capture, are not payload of a device.
   mutating func tap(_ slice: Slice, from side: SyntheticFlow.Side, _ key: SlotID) {
-    guard flows[key].transport != .udp else { return tapDatagram(slice, from: side, key) }
+    guard flows[key].kind == .tcp else { return }
     var flow = tapped(key)
     var rest = slice
     while !rest.isEmpty {
@@ -92,7 +92,7 @@ extension SiteLoop {
 
   /// One end of a connection has sent everything.
   mutating func tapFinished(from side: SyntheticFlow.Side, _ key: SlotID) {
-    guard flows[key].transport == .tcp else { return }
+    guard flows[key].kind == .tcp else { return }
     var flow = tapped(key)
     let header = flow.packets.segment(from: side, [.fin, .ack])
     taps.record(header, flow.interfaces, from: side, comment: flow.comment, pool: pool)
@@ -102,7 +102,7 @@ extension SiteLoop {
   /// A flow is over.
   mutating func tapEnded(_ key: SlotID, reset: Bool, _ end: FlowEnd?) {
     defer { taps.flows[key] = nil }
-    guard let end, flows[key].transport == .tcp, flows[key].phase == .open else { return }
+    guard let end, flows[key].kind == .tcp, flows[key].phase == .open else { return }
     var flow = tapped(key)
     let side: SyntheticFlow.Side = end == .reset(.device) ? .far : .near
     let header =
@@ -117,7 +117,7 @@ extension SiteLoop {
     let flow = tapped(key)
     let sum = pool.withSpan(slice) { Checksum.sum($0) }
     let header =
-      flows[key].transport == .icmp
+      flows[key].kind == .icmp
       ? flow.packets.echo(from: side, payloadCount: slice.count, payloadSum: sum)
       : flow.packets.datagram(from: side, payloadCount: slice.count, payloadSum: sum)
     taps.record(header, payload: slice, flow.interfaces, from: side, comment: flow.comment, pool: pool)
@@ -128,7 +128,7 @@ extension SiteLoop {
 
   /// A device wasn't reached.
   mutating func tapRefused(_ key: SlotID, _ refusal: Refusal) {
-    guard flows[key].transport == .tcp else { return }
+    guard flows[key].kind == .tcp else { return }
     let name = "\(ConnectionID(id, flows[key].id))"
     let interfaces = taps.interfaces(agent: flows[key].agent, flow: name, isDrop: true)
     let comment = Array("agent \(flows[key].agent); flow \(name); refused: \(refusal)".utf8)
@@ -145,15 +145,15 @@ extension SiteLoop {
   /// A flow was refused before anything was dialled: a packet without addresses stands for what was asked for.
   mutating func tapRefused(_ request: OpenRequest, _ stream: StreamID, _ refusal: Refusal) {
     let name = "\(ConnectionID(id, stream))"
+    guard let transport = request.protocol.transport else { return }
     let interfaces = taps.interfaces(agent: request.agent, flow: name, isDrop: true)
     let nowhere = IPAddress(v4: 0)
-    var packets = SyntheticFlow(
-      request.transport, near: Endpoint(nowhere, 0), far: Endpoint(nowhere, request.port))
+    var packets = SyntheticFlow(transport, near: Endpoint(nowhere, 0), far: Endpoint(nowhere, request.port))
     let header =
-      switch request.transport {
+      switch transport {
       case .tcp: packets.segment(from: .near, .syn)
       case .icmp: packets.echo(from: .near, payloadCount: 0, payloadSum: 0) + [0, 0, 0, 0]
-      default: packets.datagram(from: .near, payloadCount: 0, payloadSum: 0)
+      case .udp: packets.datagram(from: .near, payloadCount: 0, payloadSum: 0)
       }
     let comment = Array("agent \(request.agent); flow \(name); refused: \(refusal)".utf8)
     taps.record(header, interfaces, from: .near, comment: comment, pool: pool)
@@ -164,7 +164,7 @@ extension SiteLoop {
     if let known = taps.flows[key] { return known }
     let target = flows[key].target
     let near = Socket.localEndpoint(flows[key].socket) ?? Endpoint(target.address, 0)
-    var packets = SyntheticFlow(flows[key].transport, near: near, far: target)
+    var packets = SyntheticFlow(flows[key].kind.transport ?? .tcp, near: near, far: target)
     if !isNew { packets.resume() }
     let name = "\(ConnectionID(id, flows[key].id))"
     return SiteTaps.Flow(
