@@ -113,11 +113,13 @@ let package = Package(
       path: "Tests/AllocationCheck", swiftSettings: settings),
     .target(
       name: "Simulation",
-      dependencies: ["Adapter", "Control", "Crypto", "Framing", "Kernel", "Packet", "Primitives", "Proxy", "Stack"],
+      dependencies: [
+        "Adapter", "Control", "Crypto", "Framing", "Kernel", "Packet", "Primitives", "Proxy", "Stack", "Tun",
+      ],
       path: "Tests/Simulation", swiftSettings: settings),
     .executableTarget(
       name: "Simulator", dependencies: ["Simulation"], path: "Tests/Simulator", swiftSettings: settings),
-    tests("SimulationTests", ["Simulation", "Stack", "Proxy", "Primitives"]),
+    tests("SimulationTests", ["Simulation", "Adapter", "Control", "Kernel", "Stack", "Packet", "Proxy", "Tun", "Primitives"]),
     .executableTarget(
       name: "StackPeer", dependencies: ["Stack", "Tun", "Packet", "Kernel", "Primitives", "Crypto"],
       path: "Tests/StackPeer", swiftSettings: settings),

@@ -10,12 +10,16 @@ struct CaptureCommand: ParsableCommand {
       Each packet carries its agent, its flow, and what was decided about it. Packets that the kernel exchanges with the \
       device in one piece are captured in one piece, of up to 64 KiB, and marked as such.
 
+      With --at site it is what the site exchanges with the device, whoever's flows they are. The agent has to permit it \
+      there (`capture: true`), and who is on site sees it in `sitemanager status` and in the log.
+
       A capture never holds up what it sees: what its reader doesn't take in time is dropped and counted.
 
       EXAMPLES
         linkmanager capture --agent plant-7/plc | wireshark -k -i -
         linkmanager capture --drops --seconds 60 | tshark -r -
-        linkmanager capture --filter 'tcp port 102' --write plc.pcapng --ring-size 100 --ring-files 5
+        linkmanager capture --at site plant-7/plc --write plc.pcapng
+      linkmanager capture --filter 'tcp port 102' --write plc.pcapng --ring-size 100 --ring-files 5
       """)
 
   @OptionGroup var place: Place
@@ -26,18 +30,24 @@ struct CaptureCommand: ParsableCommand {
   @Option(help: "The same.")
   var agent: String?
 
+  @Option(help: "Where: `link`, on this PC, or `site`, beside the devices, for an agent that permits it.")
+  var at = "link"
+
   @OptionGroup var options: CaptureOptions
 
   func validate() throws {
     if let wanted = agent ?? about, wanted.split(separator: "/").count != 2 {
       throw ValidationError("\"\(wanted)\" is not SITE/AGENT")
     }
+    guard at == "link" || at == "site" else { throw ValidationError("--at: \"\(at)\" is neither link nor site") }
+    if at == "site", agent == nil, about == nil { throw ValidationError("--at site needs an agent, SITE/AGENT") }
     if agent != nil, about != nil, agent != about { throw ValidationError("two agents are named") }
   }
 
   func run() throws {
     var arguments = options.arguments
     arguments["agent"] = agent ?? about
+    if at == "site" { arguments["at"] = at }
     try options.run(place.client, ManagementRequest("capture", arguments))
   }
 }

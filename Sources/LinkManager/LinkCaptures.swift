@@ -9,6 +9,7 @@ import Tun
 /// Captures of a running LinkManager.
 extension LinkService {
   func answerCapture(_ arguments: [String: String]) async throws -> ManagementResponse {
+    if arguments["at"] == "site" { return try await answerRemoteCapture(arguments) }
     let request = CaptureRequest(arguments)
     let capture = try request.start()
     try captures.add(capture, by: account.user, request)

@@ -1,5 +1,6 @@
 import Control
 import Crypto
+import Framing
 import Kernel
 import Logging
 import Primitives
@@ -197,7 +198,10 @@ final class SiteService: Sendable {
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: try Self.ownAddresses(), onFlow: { self.record($0) },
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(),
+        services: { grant in
+          SiteServices { request throws(Refusal) in try self.open(request, for: grant) }
+        }, onFlow: { self.record($0) },
         onEnd: { self.ended(id, $0) })
       let hasEnded = state.withLock { state in
         state.totals.sessionsOpened += 1

@@ -96,6 +96,7 @@ final class CoreBench {
     var transmit = Transmit()
     var packets: [ParsedPacket.Transport] = []
     while core.nextTransmit(into: &transmit, now: now) {
+      if !core.taps.isEmpty { core.tap(transmit, at: now.nanoseconds) }
       var bytes: [UInt8] = []
       transmit.withHeader { header in for index in header.indices { bytes.append(header[index]) } }
       for slice in transmit.payload { bytes += core.pool.array(slice) }
@@ -131,7 +132,11 @@ extension AdapterCore {
 
   fileprivate mutating func receive(_ packet: [UInt8], in lane: inout SlabLane, now: Instant) {
     guard let slice = pool.copy(packet.span, in: &lane) else { return }
-    receive(slice, offload: Offload(checksum: .verified), now: now)
+    if taps.isEmpty {
+      receive(slice, offload: Offload(checksum: .verified), now: now)
+    } else {
+      receiveTapped(slice, offload: Offload(checksum: .verified), at: now.nanoseconds, now: now)
+    }
     pool.release(slice)
   }
 }

@@ -2,6 +2,7 @@
 //
 //   Simulator --connections 10000 --seed 1 [--threads 2]    many worlds; prints one JSON object
 //   Simulator --seed 17 --trace                             one world, told event by event
+//   Simulator --replay FILE                                 a capture of LinkManager's through stack and filter
 //
 // Exit status: 0 if every promise was kept, 1 if not; then each seed that shows it is printed, with the command that
 // replays it. 64 for a wrong command line.
@@ -10,7 +11,9 @@ import Glibc
 import Simulation
 
 func fail(_ reason: String) -> Never {
-  print("Simulator: \(reason)", "usage: Simulator --seed N [--connections N] [--threads N] [--trace]", separator: "\n")
+  print(
+    "Simulator: \(reason)", "usage: Simulator --seed N [--connections N] [--threads N] [--trace] | --replay FILE",
+    separator: "\n")
   exit(64)
 }
 
@@ -30,7 +33,35 @@ while !words.isEmpty {
   case "--connections": connections = number()
   case "--threads": threads = number()
   case "--trace": isTraced = true
+  case "--replay":
+    guard !words.isEmpty else { fail("--replay needs a file") }
+    exit(replay(words.removeFirst()))
   default: fail("\(word): unknown")
+  }
+}
+
+/// Tells what becomes of a capture; the exit status is 0 if the filter decides as the capture says it did.
+func replay(_ path: String) -> Int32 {
+  guard let file = unsafe fopen(path, "r") else { fail("\(path) can't be read") }
+  defer { unsafe fclose(file) }
+  var bytes: [UInt8] = []
+  var part = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let count = unsafe fread(&part, 1, part.count, file)
+    guard count > 0 else { break }
+    bytes += part[..<count]
+  }
+  do {
+    let outcome = try Replay.run(bytes)
+    for line in outcome.verdicts + outcome.events { print(line) }
+    for (reason, count) in outcome.drops.sorted(by: { $0.key < $1.key }) { print("dropped: \(reason): \(count)") }
+    for line in outcome.disagreements { print("DIFFERS: \(line)") }
+    print(
+      "\(outcome.packets) packets, \(outcome.skipped) skipped; \(outcome.bytesFromApplications) bytes from applications, "
+        + "\(outcome.bytesToApplications) to them")
+    return outcome.disagreements.isEmpty && outcome.slabsHeld == 0 ? 0 : 1
+  } catch {
+    fail("\(path): \(error)")
   }
 }
 

@@ -17,6 +17,8 @@ public final class CaptureList: Sendable {
   }
 
   private let entries = Mutex<[Entry]>([])
+  /// Streams of LinkManagers that ask for a capture, or have one.
+  private let claims = Mutex(0)
 
   public init() {}
 
@@ -35,6 +37,19 @@ public final class CaptureList: Sendable {
     guard hasRoom else {
       throw CommandFailure(.temporaryFailure, "\(Self.limit) captures are under way: end one first")
     }
+  }
+
+  /// Takes a place among those who may ask from remote, before they have said what they want.
+  public func claim() -> Bool {
+    claims.withLock { claims in
+      guard claims < Self.limit else { return false }
+      claims += 1
+      return true
+    }
+  }
+
+  public func unclaim() {
+    claims.withLock { $0 -= 1 }
   }
 
   public func remove(_ capture: Capture) {

@@ -1,8 +1,5 @@
 public import ArgumentParser
 internal import Glibc
-internal import Kernel
-internal import Primitives
-internal import Tun
 
 /// What the commands `capture` of the hosts have in common.
 public struct CaptureOptions: ParsableArguments {
@@ -68,66 +65,10 @@ public struct CaptureOptions: ParsableArguments {
       throw CommandFailure(
         .usage, "a capture isn't for a terminal: use --write FILE, or a pipe such as `| wireshark -k -i -`")
     }
-    let signals = try ShutdownSignals()
-    let stream = try client.stream(request)
-    let poller = try Poller()
-    try poller.add(stream.rawValue, token: 0, for: .readable)
-    try poller.add(signals.rawValue, token: 1, for: .readable)
-    var files = try output()
-    // A plain file can't be polled, and needn't be.
-    if write == "-" { try? poller.add(STDOUT_FILENO, token: 2, for: .peerClosed) }
-    try copy(stream, poller, signals, to: &files)
-    let lost = files.dropped > 0 ? ", \(files.dropped) more dropped for want of room" : ""
-    Terminal.write("\(files.packets) packets captured\(lost)\n")
-  }
-
-  private func output() throws -> PcapngFiles {
-    guard write != "-" else {
-      return PcapngFiles(descriptor: try OwnedDescriptor.duplicating(STDOUT_FILENO))
-    }
-    do throws(SystemError) {
-      return try PcapngFiles(
-        path: write,
-        limits: PcapngFiles.Limits(
-          bytes: ringSize.map { $0 << 20 }, time: ringSeconds.map { .seconds(Int64($0)) }, files: ringFiles))
-    } catch {
-      throw CommandFailure(.cannotCreate, "\(error)")
-    }
-  }
-
-  private func copy(
-    _ stream: borrowing OwnedDescriptor, _ poller: borrowing Poller, _ signals: borrowing ShutdownSignals,
-    to files: inout PcapngFiles
-  ) throws {
-    var room = [UInt8](repeating: 0, count: 256 << 10)
-    var end: Instant?
-    while true {
-      let count = try poller.wait(timeout: end.map { $0 - Clock.now })
-      if let end, Clock.now >= end { return }
-      for index in 0..<count {
-        switch poller.event(index).token {
-        case 1:
-          // The service writes what it has, its statistics last.
-          guard end == nil else { return }
-          signals.take()
-          Socket.finish(stream)
-          end = Clock.now + .seconds(5)
-        case 2: return
-        default:
-          var span = room.mutableSpan
-          switch try stream.read(into: &span) {
-          case .moved(let count):
-            do throws(SystemError) {
-              try files.write(room.span.extracting(0..<count))
-            } catch {
-              if error.isBrokenPipe { return }
-              throw error
-            }
-          case .ended: return
-          case .wouldBlock: break
-          }
-        }
-      }
-    }
+    var output = CaptureOutput(path: write)
+    output.ringBytes = ringSize.map { $0 << 20 }
+    output.ringSeconds = ringSeconds
+    output.ringFiles = ringFiles
+    try output.run(client, request)
   }
 }

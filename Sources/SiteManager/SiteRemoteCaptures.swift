@@ -1,0 +1,63 @@
+import Control
+import Framing
+import Kernel
+import Logging
+import Proxy
+import Service
+import Tun
+
+/// Captures at this site that LinkManagers ask for.
+///
+/// The agent's own `capture: true` and the grant permit one; `SitePolicy` has judged both by then. It is of all flows to
+/// that agent, whoever's they are, or of the agent's interface. This site's log is where it is audited.
+extension SiteService {
+  /// Answers a stream that isn't for a flow to an address.
+  func open(_ request: SiteServices.Request, for grant: Grant) throws(Refusal) -> OwnedDescriptor {
+    switch request.protocol {
+    case .capture: return try openCapture(request, grant)
+    default: throw Refusal(.siteError, "this site has no \(request.protocol)")
+    }
+  }
+
+  private func openCapture(_ request: SiteServices.Request, _ grant: Grant) throws(Refusal) -> OwnedDescriptor {
+    guard captures.claim() else {
+      throw Refusal(.tooMany, "\(CaptureList.limit) captures are under way")
+    }
+    do throws(SystemError) {
+      let pair = try UnixSocket.pair()
+      let parcel = Parcel(pair.far)
+      _ = try Thread(name: "capture") {
+        if let socket = parcel.open() { self.answer(request, by: "\(grant.user) at \(grant.pc)", on: socket) }
+        self.captures.unclaim()
+      }
+      return pair.near
+    } catch {
+      captures.unclaim()
+      throw Refusal(.siteError, "\(error)")
+    }
+  }
+
+  private func answer(_ request: SiteServices.Request, by user: String, on socket: borrowing OwnedDescriptor) {
+    do throws(CommandFailure) {
+      guard var arguments = RemoteCapture.request(from: socket) else {
+        throw CommandFailure(.data, "no request came, or none that can be read")
+      }
+      arguments["agent"] = request.rule.agent
+      let wanted = CaptureRequest(arguments)
+      let capture = try wanted.start()
+      let tap: InterfaceTap? =
+        if let interface = request.rule.interface { try InterfaceTap(interface.name, for: capture) } else { nil }
+      try begin(capture, by: user, wanted, seesFlows: tap == nil)
+      do throws(SystemError) {
+        try tap?.start()
+        end(capture, by: user, capture.run(to: socket))
+      } catch {
+        end(capture, by: user, .failed(error))
+        throw CommandFailure(error)
+      }
+    } catch {
+      log.notice("capture refused", metadata: ["by": "\(user)", "reason": "\(error)"])
+      try? socket.writeAll(RemoteCapture.message(["code": "refused", "message": "\(error)"]))
+    }
+  }
+}
