@@ -119,7 +119,9 @@ let package = Package(
       path: "Tests/Simulation", swiftSettings: settings),
     .executableTarget(
       name: "Simulator", dependencies: ["Simulation"], path: "Tests/Simulator", swiftSettings: settings),
-    tests("SimulationTests", ["Simulation", "Adapter", "Control", "Kernel", "Stack", "Packet", "Proxy", "Tun", "Primitives"]),
+    tests(
+      "SimulationTests",
+      ["Simulation", "Adapter", "Control", "Kernel", "Stack", "Packet", "Proxy", "Tun", "Primitives"]),
     .executableTarget(
       name: "StackPeer", dependencies: ["Stack", "Tun", "Packet", "Kernel", "Primitives", "Crypto"],
       path: "Tests/StackPeer", swiftSettings: settings),

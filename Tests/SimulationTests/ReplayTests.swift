@@ -65,7 +65,8 @@ import Tun
             server.setReceiveCredit(flow, 1 << 20, now: now)
             server.accept(flow, pool: &pool, now: now)
             accepted = flow
-          case .datagramFlowRequested(let flow, _): server.refuse(flow, .unreachable(.adminProhibited), pool: &pool, now: now)
+          case .datagramFlowRequested(let flow, _):
+            server.refuse(flow, .unreachable(.adminProhibited), pool: &pool, now: now)
           case .received(let flow, let slice):
             received += slice.count
             pool.release(slice)
@@ -139,7 +140,8 @@ import Tun
     scene.exchange()
     scene.capture.stop()
     let outcome = try Replay.run(try CapturedFile.bytes(of: scene.capture))
-    #expect(outcome.verdicts.count == 1 && outcome.verdicts[0].contains("denied: agent plant/plc permits tcp 80, not 81"))
+    #expect(
+      outcome.verdicts.count == 1 && outcome.verdicts[0].contains("denied: agent plant/plc permits tcp 80, not 81"))
     #expect(outcome.disagreements.count == 1)
   }
 

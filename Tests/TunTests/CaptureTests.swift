@@ -154,6 +154,7 @@ import Testing
   }
 
   @Test func `a reader that goes away ends it, and one that stands still doesn't hold it up`() throws {
+    SignalDescriptor.ignoreBrokenPipes()
     let pair = try UnixSocket.pair()
     let near = pair.near
     let capture = try Capture(Self.configuration())
@@ -202,9 +203,11 @@ import Testing
     let two = capture.number(of: CaptureInterface("eth0", description: "raw", linkType: .ethernet))
     Self.record(capture, one, comment: "agent plant/plc; flow 1-2.3; permitted", at: 1_700_000_000_000_000_001)
     let pool = SlabPool(limit: 1)
-    let frame = [UInt8](repeating: 2, count: 12) + [8, 0] + TestPacket.udp(
-      from: Self.ends.0, to: Self.ends.1, payload: [[1, 2, 3]]
-    ).bytes
+    let frame =
+      [UInt8](repeating: 2, count: 12) + [8, 0]
+      + TestPacket.udp(
+        from: Self.ends.0, to: Self.ends.1, payload: [[1, 2, 3]]
+      ).bytes
     capture.record(two, .inbound, at: 5, comment: [], linkType: .ethernet, header: frame.span, pool: pool)
     capture.stop()
     let (lines, complaints, information) = try TemporaryFile.with { file in

@@ -42,7 +42,9 @@ import Testing
     let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer {
       for number in 0..<100 {
-        for name in ["a.pcapng", "a-\(String(100_000 + number).dropFirst()).pcapng"] { _ = unsafe unlink("\(path)/\(name)") }
+        for name in ["a.pcapng", "a-\(String(100_000 + number).dropFirst()).pcapng"] {
+          _ = unsafe unlink("\(path)/\(name)")
+        }
       }
       _ = unsafe rmdir(path)
     }

@@ -32,7 +32,8 @@ struct SiteTaps {
       else { return nil }
       return capture.number(
         of: CaptureInterface(
-          agent, description: "plaintext of agent \(agent) at the site: packets are made up for what its sockets carry"))
+          agent, description: "plaintext of agent \(agent) at the site: packets are made up for what its sockets carry")
+      )
     }
   }
 

@@ -14,7 +14,9 @@ public enum RemoteCapture {
   static let requestTimeout = 5
 
   public static func message(_ fields: [String: String]) -> [UInt8] {
-    guard let data = try? JSONEncoder().encode(fields), data.count <= sizeLimit else { return [0, 0, 0, 2, 0x7B, 0x7D] }
+    guard let data = try? JSONEncoder().encode(fields), data.count <= sizeLimit else {
+      return [0, 0, 0, 2, 0x7B, 0x7D]
+    }
     let size = UInt32(data.count)
     return (0..<4).map { UInt8(truncatingIfNeeded: size >> UInt32(24 - 8 * $0)) } + Array(data)
   }

@@ -20,7 +20,7 @@ extension Capture {
   /// Writes the capture to a descriptor until it ends. Blocks; to be called once.
   ///
   /// Interface statistics are written last. A pipe or socket whose reader goes away, or shuts down its sending side,
-  /// ends the capture.
+  /// ends the capture: for a pipe, in a process that has SIGPIPE ignored (`SignalDescriptor.ignoreBrokenPipes`).
   /// - Parameter output: is made non-blocking.
   public func run(to output: borrowing OwnedDescriptor) -> CaptureEnd {
     do throws(SystemError) {
