@@ -75,8 +75,8 @@ let package = Package(
       swiftSettings: settings),
 
     host("GateManager", ["Proxy", "Crypto"]),
-    host("SiteManager", ["Tun", "Proxy", "Framing", "Crypto"]),
-    host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+    host("SiteManager", ["Discovery", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
+    host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),

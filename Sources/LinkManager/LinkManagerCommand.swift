@@ -13,6 +13,6 @@ struct LinkManagerCommand: ParsableCommand {
     version: version,
     subcommands: [
       Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Metrics.self, Explain.self,
-      Forget.self,
+      Discover.self, Assign.self, Forget.self,
     ])
 }

@@ -47,7 +47,7 @@ actor LinkService {
   private let table: MetricTable<LinkStatus>
   private let processTable: MetricTable<ProcessReport>
   private var gate: GateLink?
-  private var adapter: Adapter?
+  private(set) var adapter: Adapter?
   private(set) var sites: [String: Site] = [:]
   /// The device and the connection that nobody needs any more are being closed.
   private var resting = 0

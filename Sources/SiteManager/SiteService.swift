@@ -1,5 +1,6 @@
 import Control
 import Crypto
+import Framing
 import Kernel
 import Logging
 import Primitives
@@ -41,6 +42,7 @@ final class SiteService: Sendable {
   private let log: Logger
   private let flowLog: FlowLog
   private let durations: SiteDurations
+  private let discovery: DiscoveryServer
   let state: Mutex<State>
   private let client = Mutex<ControlClient?>(nil)
 
@@ -55,6 +57,7 @@ final class SiteService: Sendable {
     self.durations = durations
     self.log = log
     flowLog = FlowLog(log)
+    discovery = DiscoveryServer(log: log)
     state = Mutex(State(agents: agents))
   }
 
@@ -196,8 +199,8 @@ final class SiteService: Sendable {
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: try Self.ownAddresses(), onFlow: { self.record($0) },
-        onEnd: { self.ended(id, $0) })
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(), services: { self.services(of: $0) },
+        onFlow: { self.record($0) }, onEnd: { self.ended(id, $0) })
       let hasEnded = state.withLock { state in
         state.totals.sessionsOpened += 1
         if state.endedEarly.remove(id) != nil { return true }
@@ -215,6 +218,17 @@ final class SiteService: Sendable {
       state.withLock { $0.totals.sessionsRefused += 1 }
       log.warning("session refused", metadata: ["reason": "\(error)"])
       refuse(id, "\(error)")
+    }
+  }
+
+  /// What this site offers the one whom a grant names, besides flows to addresses.
+  private func services(of grant: Grant) -> SiteServices {
+    let user = grant.user
+    return SiteServices { request throws(Framing.Refusal) in
+      switch request.protocol {
+      case .discovery: try self.discovery.answer(request, user: user)
+      case .capture, .ethernet, .icmp, .tcp, .udp: try SiteServices.none.open(request)
+      }
     }
   }
 
