@@ -12,7 +12,7 @@ struct DevicePort: ~Copyable {
 
   private var interface: EthernetInterface
   private let poller: Poller
-  private var pool = SlabPool(limit: 2)
+  private var pool: SlabPool
   private let region: Slice
   /// Holds the port, so that the kernel doesn't answer for it that nobody is there. What comes in is seen as frames, and
   /// fills no more than the least buffer.
@@ -25,31 +25,64 @@ struct DevicePort: ~Copyable {
   var mac: MACAddress { interface.address }
 
   init(_ name: String, for methods: Set<DiscoveryMethod>) throws(ControlMessage.Failure) {
+    let interface = try Self.open(name, methods)
+    let addresses = try Self.addresses(of: interface.index)
+    let reservation = try Self.reserve()
+    let poller = try Self.poller(for: interface)
+    var pool = SlabPool(limit: 2)
+    guard let region = pool.takeSlab() else { throw ControlMessage.Failure(.internalError, "no memory") }
+    number = Socket.localEndpoint(reservation)?.port ?? 0
+    self.addresses = addresses
+    self.reservation = reservation
+    self.poller = poller
+    self.pool = pool
+    self.region = region
+    self.interface = interface
+  }
+
+  private static func open(
+    _ name: String, _ methods: Set<DiscoveryMethod>
+  ) throws(ControlMessage.Failure) -> EthernetInterface {
     do throws(TunError) {
-      interface = try EthernetInterface(
+      return try EthernetInterface(
         opening: EthernetConfiguration(
-          interface: name, filter: EthernetTypeFilter(types: Self.types(methods)), groups: Self.groups(methods)))
-      let index = interface.index
-      addresses = try RouteSocket().addresses().compactMap { address in
-        guard address.link == index, address.address.family == .v4 else { return nil }
+          interface: name, filter: EthernetTypeFilter(types: types(methods)), groups: groups(methods)))
+    } catch {
+      throw failure(error)
+    }
+  }
+
+  private static func addresses(
+    of link: Int
+  ) throws(ControlMessage.Failure) -> [(address: IPAddress, network: IPPrefix)] {
+    do throws(TunError) {
+      return try RouteSocket().addresses().compactMap { address in
+        guard address.link == link, address.address.family == .v4 else { return nil }
         return IPPrefix(address.address, length: address.prefixLength).map { (address.address, $0) }
       }
     } catch {
-      throw Self.failure(error)
+      throw failure(error)
     }
+  }
+
+  private static func reserve() throws(ControlMessage.Failure) -> OwnedDescriptor {
     do throws(SystemError) {
-      reservation = try Socket.bindDatagram(.v4)
-      try? Socket.setReceiveBuffer(reservation, bytes: 1)
-      number = Socket.localEndpoint(reservation)?.port ?? 0
-      poller = try Poller()
-      if let descriptor = interface.descriptor { try poller.add(descriptor, token: 0, for: .readable) }
+      let socket = try Socket.bindDatagram(.v4)
+      try Socket.setReceiveBuffer(socket, bytes: 1)
+      return socket
     } catch {
       throw ControlMessage.Failure(.internalError, "\(error)")
     }
-    guard let region = pool.takeSlab() else {
-      throw ControlMessage.Failure(.internalError, "no memory")
+  }
+
+  private static func poller(for interface: borrowing EthernetInterface) throws(ControlMessage.Failure) -> Poller {
+    do throws(SystemError) {
+      let poller = try Poller()
+      if let descriptor = interface.descriptor { try poller.add(descriptor, token: 0, for: .readable) }
+      return poller
+    } catch {
+      throw ControlMessage.Failure(.internalError, "\(error)")
     }
-    self.region = region
   }
 
   /// Waits for a frame or until a deadline.
