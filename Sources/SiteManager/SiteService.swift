@@ -226,7 +226,7 @@ final class SiteService: Sendable {
     let user = grant.user
     return SiteServices { request throws(Framing.Refusal) in
       switch request.protocol {
-      case .discovery: try self.discovery.answer(request, user: user)
+      case .discovery: try self.discovery.answer(request.rule, session: request.session, user: user)
       case .capture, .ethernet, .icmp, .tcp, .udp: try SiteServices.none.open(request)
       }
     }

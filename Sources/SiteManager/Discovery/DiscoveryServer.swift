@@ -18,20 +18,20 @@ final class DiscoveryServer: Sendable {
   }
 
   /// Begins to answer a stream that the rules and the grant permit, and returns the session's end of it.
-  func answer(_ request: SiteServices.Request, user: String) throws(Refusal) -> OwnedDescriptor {
-    guard let interface = request.rule.interface else { throw Refusal(.portNotPermitted, request.rule.agent) }
+  func answer(_ rule: SiteRule, session: SessionID, user: String) throws(Refusal) -> OwnedDescriptor {
+    guard let interface = rule.interface else { throw Refusal(.portNotPermitted, rule.agent) }
     guard open.add(1, ordering: .relaxed).newValue <= Self.limit else {
       open.subtract(1, ordering: .relaxed)
       throw Refusal(.tooMany, "\(Self.limit) searches for devices are under way at the site")
     }
     var log = log
-    log[metadataKey: "session"] = "\(request.session)"
-    log[metadataKey: "agent"] = "\(request.rule.agent)"
+    log[metadataKey: "session"] = "\(session)"
+    log[metadataKey: "agent"] = "\(rule.agent)"
     log[metadataKey: "user"] = "\(user)"
     do throws(SystemError) {
       let pair = try UnixSocket.pair()
       let conversation = Parcel(
-        DiscoveryConversation(socket: pair.far, agent: request.rule.agent, interface: interface, log: log))
+        DiscoveryConversation(socket: pair.far, agent: rule.agent, interface: interface, log: log))
       _ = try Thread(name: "discovery") {
         if var conversation = conversation.open() { conversation.run() }
         self.open.subtract(1, ordering: .relaxed)

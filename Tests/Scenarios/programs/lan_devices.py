@@ -39,17 +39,23 @@ QUIET = {"02:00:00:00:00:07": "192.168.10.55", "02:00:00:00:00:08": "10.20.30.99
 SWITCH = "00:80:63:00:00:09"
 
 
+def block(made):
+    """A block as long as it says, and even: scapy adds a byte whether one is needed or not."""
+    size = 4 + made.dcp_block_length
+    return bytes(made)[:size + size % 2]
+
+
 def dcp_answer(mac, device, request, to):
     """The device's account of itself, with block information before each value."""
-    blocks = bytes(DCPManufacturerSpecificBlock(device_vendor_value=device["type"]))
-    blocks += bytes(DCPNameOfStationBlock(name_of_station=device["name"], dcp_block_length=2 + len(device["name"])))
-    if len(device["name"]) % 2:
-        blocks += b"\0" if len(blocks) % 2 else b""
-    blocks += bytes(DCPDeviceRoleBlock(device_role_details=1))
-    has_address = device["ip"] != "0.0.0.0"
-    blocks += bytes(DCPIPBlock(
-        block_info=1 if has_address else 0, ip=device["ip"], netmask="255.255.255.0" if has_address else "0.0.0.0",
-        gateway=device["ip"]))
+    address, kind, name = device["ip"], device["type"], device["name"]
+    has_address = address != "0.0.0.0"
+    blocks = b"".join(map(block, (
+        DCPManufacturerSpecificBlock(dcp_block_length=2 + len(kind), device_vendor_value=kind),
+        DCPNameOfStationBlock(dcp_block_length=2 + len(name), name_of_station=name),
+        DCPDeviceRoleBlock(dcp_block_length=4, device_role_details=1),
+        DCPIPBlock(
+            dcp_block_length=14, block_info=1 if has_address else 0, ip=address,
+            netmask="255.255.255.0" if has_address else "0.0.0.0", gateway=address))))
     header = struct.pack(">BBIHH", 5, 1, request.xid, 0, len(blocks))
     return Ether(src=mac, dst=to, type=0x8892) / ProfinetIO(frameID=IDENTIFY_RESPONSE) / Raw(header + blocks)
 
@@ -66,9 +72,9 @@ def dcp_set(mac, device, request, to):
             device["ip"] = request.ip
     else:
         error = 1
-    block = bytes([5, 4, 0, 3, request.option, request.sub_option, error, 0])
-    header = struct.pack(">BBIHH", 4, 1, request.xid, 0, len(block))
-    return Ether(src=mac, dst=to, type=0x8892) / ProfinetIO(frameID=GET_SET) / Raw(header + block)
+    result = bytes(DCPControlBlock(response=request.option, response_sub_option=request.sub_option, block_error=error))
+    header = struct.pack(">BBIHH", 4, 1, request.xid, 0, len(result))
+    return Ether(src=mac, dst=to, type=0x8892) / ProfinetIO(frameID=GET_SET) / Raw(header + result)
 
 
 def list_identity(request):
