@@ -32,7 +32,10 @@ let package = Package(
   products: [
     .library(
       name: "RelayVPN",
-      targets: ["Primitives", "Kernel", "Packet", "Stack", "Crypto", "Framing", "Tun", "Proxy", "Control", "Adapter"]),
+      targets: [
+        "Primitives", "Kernel", "Packet", "Stack", "Discovery", "Crypto", "Framing", "Tun", "Proxy", "Control",
+        "Adapter",
+      ]),
     .executable(name: "gatemanager", targets: ["GateManager"]),
     .executable(name: "sitemanager", targets: ["SiteManager"]),
     .executable(name: "linkmanager", targets: ["LinkManager"]),
@@ -54,6 +57,7 @@ let package = Package(
     core("Kernel", ["Primitives", "CLinux"]),
     core("Packet", ["Primitives"]),
     core("Stack", ["Packet", "Primitives"]),
+    core("Discovery", ["Packet", "Primitives"]),
     core("Crypto", ["Primitives", "COpenSSL"]),
     core("Framing", ["Primitives", "Crypto"]),
     core("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
@@ -71,8 +75,8 @@ let package = Package(
       swiftSettings: settings),
 
     host("GateManager", ["Proxy", "Crypto"]),
-    host("SiteManager", ["Tun", "Proxy", "Framing", "Crypto"]),
-    host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Crypto"]),
+    host("SiteManager", ["Discovery", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
+    host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),
@@ -80,6 +84,7 @@ let package = Package(
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
     tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
     tests("PacketTests", ["Packet", "Primitives"]),
+    tests("DiscoveryTests", ["Discovery", "Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),
     tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
     tests(

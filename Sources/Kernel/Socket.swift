@@ -62,6 +62,16 @@ public enum Socket {
     return socket
   }
 
+  /// A datagram socket with a port of its own, whichever is free, on all addresses.
+  public static func bindDatagram(_ family: IPAddress.Family) throws(SystemError) -> OwnedDescriptor {
+    let socket = try make(family, .datagram)
+    var address = SocketAddress(Endpoint(family == .v4 ? IPAddress(v4: 0) : IPAddress(v6: 0), 0))
+    try checked("bind") {
+      unsafe address.withBytes { unsafe clinux_bind(socket.rawValue, $0, $1.pointee) }
+    }
+    return socket
+  }
+
   /// The next connection; `nil` when none waits.
   public static func accept(from listener: borrowing OwnedDescriptor) throws(SystemError) -> OwnedDescriptor? {
     let fd = clinux_accept(listener.rawValue, nil, nil)

@@ -28,12 +28,8 @@ struct Connect: ParsableCommand {
   var json = false
 
   func run() throws {
-    let parts = target.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    guard let site = parts.first, AgentDescription.isValidName(site), parts.count == 1 || !parts[1].isEmpty else {
-      throw CommandFailure(.usage, "\"\(target)\" is not SITE or SITE/AGENT")
-    }
-    var arguments = ["site": site, "reason": reason]
-    if parts.count == 2 { arguments["agent"] = parts[1] }
+    var arguments = try Target(target).arguments
+    arguments["reason"] = reason
     let answer = try place.client.request(
       ManagementRequest("connect", arguments), as: ConnectAnswer.self, timeoutSeconds: 90)
     if json {

@@ -50,10 +50,16 @@ extension LinkService {
         return disconnect(site) ? .done : .failure("unknownSite", "site \(site) isn't connected")
       case "explain": return try await explain(arguments)
       case "capture": return try await answerCapture(arguments)
+      case "discover": return .success(try await answerDiscovery(arguments))
+      case "assign":
+        try await answerAssignment(arguments)
+        return .done
       default: return .failure("unknownCommand", "there is no command \(request.command)")
       }
     } catch let failure as CommandFailure {
       return .failure("failed", failure.description)
+    } catch let failure as ControlMessage.Failure {
+      return .failure("\(failure.code)", failure.message)
     } catch let error as GateError {
       return .failure(Self.code(error), "\(error)")
     } catch {

@@ -13,7 +13,6 @@ struct LinkManagerCommand: ParsableCommand {
     version: version,
     subcommands: [
       Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Metrics.self, Explain.self,
-      CaptureCommand.self, Extcap.self,
-      Forget.self,
+      Discover.self, Assign.self, CaptureCommand.self, Extcap.self, Forget.self,
     ])
 }

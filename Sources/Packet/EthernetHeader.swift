@@ -10,6 +10,8 @@ public struct EtherType: RawRepresentable, Hashable, Sendable, BitwiseCopyable, 
   public static let arp = EtherType(rawValue: 0x0806)
   public static let vlan = EtherType(rawValue: 0x8100)
   public static let ipv6 = EtherType(rawValue: 0x86DD)
+  /// A provider's tag before the customer's own (IEEE 802.1ad, "QinQ").
+  public static let serviceVLAN = EtherType(rawValue: 0x88A8)
   public static let profinet = EtherType(rawValue: 0x8892)
   public static let etherCAT = EtherType(rawValue: 0x88A4)
   public static let lldp = EtherType(rawValue: 0x88CC)
@@ -22,6 +24,7 @@ public struct EtherType: RawRepresentable, Hashable, Sendable, BitwiseCopyable, 
     case .ipv4: "IPv4"
     case .arp: "ARP"
     case .vlan: "802.1Q"
+    case .serviceVLAN: "802.1ad"
     case .ipv6: "IPv6"
     case .profinet: "PROFINET"
     case .etherCAT: "EtherCAT"
@@ -50,6 +53,8 @@ public struct VLANTag: Equatable, Sendable, BitwiseCopyable {
 public struct EthernetHeader: Equatable, Sendable, BitwiseCopyable {
   /// Bytes without a tag.
   public static let minimumSize = 14
+  /// Bytes of a VLAN tag, its type included.
+  public static let tagSize = 4
 
   public var destination: MACAddress
   public var source: MACAddress

@@ -11,15 +11,8 @@ import Tun
 /// The agent's own `capture: true` and the grant permit one; `SitePolicy` has judged both by then. It is of all flows to
 /// that agent, whoever's they are, or of the agent's interface. This site's log is where it is audited.
 extension SiteService {
-  /// Answers a stream that isn't for a flow to an address.
-  func open(_ request: SiteServices.Request, for grant: Grant) throws(Refusal) -> OwnedDescriptor {
-    switch request.protocol {
-    case .capture: return try openCapture(request, grant)
-    default: throw Refusal(.siteError, "this site has no \(request.protocol)")
-    }
-  }
-
-  private func openCapture(_ request: SiteServices.Request, _ grant: Grant) throws(Refusal) -> OwnedDescriptor {
+  /// Answers a stream of packets.
+  func openCapture(_ request: SiteServices.Request, _ grant: Grant) throws(Refusal) -> OwnedDescriptor {
     guard captures.claim() else {
       throw Refusal(.tooMany, "\(CaptureList.limit) captures are under way")
     }

@@ -42,6 +42,7 @@ final class SiteService: Sendable {
   let log: Logger
   private let flowLog: FlowLog
   private let durations: SiteDurations
+  private let discovery: DiscoveryServer
   let state: Mutex<State>
   let captures = CaptureList()
   private let client = Mutex<ControlClient?>(nil)
@@ -57,6 +58,7 @@ final class SiteService: Sendable {
     self.durations = durations
     self.log = log
     flowLog = FlowLog(log)
+    discovery = DiscoveryServer(log: log)
     state = Mutex(State(agents: agents))
   }
 
@@ -198,11 +200,8 @@ final class SiteService: Sendable {
     let rules = state.withLock { $0.agents.map(\.rule) }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
-        dial, rules: rules, ownAddresses: try Self.ownAddresses(),
-        services: { grant in
-          SiteServices { request throws(Refusal) in try self.open(request, for: grant) }
-        }, onFlow: { self.record($0) },
-        onEnd: { self.ended(id, $0) })
+        dial, rules: rules, ownAddresses: try Self.ownAddresses(), services: { self.services(of: $0) },
+        onFlow: { self.record($0) }, onEnd: { self.ended(id, $0) })
       let hasEnded = state.withLock { state in
         state.totals.sessionsOpened += 1
         if state.endedEarly.remove(id) != nil { return true }
@@ -222,6 +221,17 @@ final class SiteService: Sendable {
       state.withLock { $0.totals.sessionsRefused += 1 }
       log.warning("session refused", metadata: ["reason": "\(error)"])
       refuse(id, "\(error)")
+    }
+  }
+
+  /// What this site offers the one whom a grant names, besides flows to addresses.
+  private func services(of grant: Grant) -> SiteServices {
+    SiteServices { request throws(Framing.Refusal) in
+      switch request.protocol {
+      case .discovery: try self.discovery.answer(request.rule, session: request.session, user: grant.user)
+      case .capture: try self.openCapture(request, grant)
+      case .ethernet, .icmp, .tcp, .udp: try SiteServices.none.open(request)
+      }
     }
   }
 

@@ -17,6 +17,8 @@ public struct TunError: Error, Hashable, Sendable, CustomStringConvertible {
     case packetInformation
     /// The descriptor's vnet header has a size that is out of range, in bytes.
     case vnetHeaderSize(Int)
+    /// The interface has no Ethernet frames: a tunnel, a modem.
+    case notEthernet
     /// The name is empty, longer than 15 bytes, or holds a slash or a blank.
     case badName
     /// An argument is out of its range; the text names it.
@@ -67,14 +69,21 @@ public struct TunError: Error, Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether the interface is there, but down; a packet socket says the same of one that has just gone.
+  public var isDown: Bool { cause == .system(ENETDOWN) }
+
   /// What a person can do about it; `nil` when only the message helps.
   public var remedy: String? {
     switch cause {
     case _ where isNotPermitted:
-      "run as root, or with the capabilities CAP_NET_ADMIN (devices, links) and CAP_NET_RAW (capture)"
+      "run as root, or with the capabilities CAP_NET_ADMIN (devices, links) and CAP_NET_RAW (capture, raw Ethernet)"
     case .system(ENOENT) where call == "open", .system(ENXIO) where call == "open",
       .system(ENODEV) where call == "open":
       "load the driver with `modprobe tun`; in a container, pass the device with `--device /dev/net/tun`"
+    case .system(ENODEV) where call == "if_nametoindex":
+      "the name has to be that of an interface of this host: `ip link` lists them"
+    case .system(ENETDOWN): "set it up with `ip link set \(device) up`"
+    case .notEthernet: "choose an interface with Ethernet frames"
     case .system(EBUSY) where call == "ioctl(TUNSETIFF)":
       "another program holds the device: choose another name, or stop that program"
     case .system(EBADFD): "the device was deleted: open it again"
@@ -94,6 +103,7 @@ public struct TunError: Error, Hashable, Sendable, CustomStringConvertible {
       case .notADevice: "not a TUN or TAP descriptor"
       case .packetInformation: "packets carry a packet information prefix"
       case .vnetHeaderSize(let size): "vnet header of \(size) bytes"
+      case .notEthernet: "not an Ethernet interface"
       case .badName: "not a device name"
       case .badArgument(let text): text
       }

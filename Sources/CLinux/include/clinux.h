@@ -68,3 +68,4 @@ int clinux_thread_name(const char *name);
 /// Gives free pages of the heap back to the system.
 void clinux_trim_heap(void);
 #include "clinux_tun.h"
+#include "clinux_ethernet.h"
