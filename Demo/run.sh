@@ -12,6 +12,8 @@ here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/hosts.sh"
 # shellcheck source=Demo/steps.sh
 . "$here/steps.sh"
+# shellcheck source=Demo/layer2.sh
+. "$here/layer2.sh"
 
 require_privileges demo
 build_hosts || exit 1
@@ -89,6 +91,16 @@ if start_hosts; then
   step "iperf3 to the device" throughput
   step "iperf3 from the device" throughput --reverse
   step "capture at the relay: nothing readable, only TLS records" capture_is_sealed
+  if start_cell_devices && permit_cell; then
+    step "PROFINET: DCP Identify on the PC, answered by the cell" dcp_identify
+    step "a protocol without IP" frames_without_ip
+    step "arping" arping_device
+    step "an EtherType that no agent permits" type_not_permitted
+    step "a device with a wrong address is found and given a right one" wrong_address_is_mended
+    step "live capture of one agent, read by tshark" live_capture
+  else
+    step "an agent for the devices' network itself" false
+  fi
   [ -n "${HOLD-}" ] || step "disconnecting one site" disconnected
 else
   end_capture

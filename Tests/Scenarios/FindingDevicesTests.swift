@@ -28,7 +28,7 @@ extension WholeSystem {
       try World.run { world in
         try world.require(
           """
-          start lan-devices device-a /usr/bin/python3 $root/Tests/Scenarios/programs/lan_devices.py lan
+          start lan-devices device-a /usr/bin/python3 $root/Demo/programs/lan_devices.py lan
           cat >>$state/site-a.yaml <<'END'
             - name: cell
               interface: lan
