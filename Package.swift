@@ -90,7 +90,7 @@ let package = Package(
     tests(
       "ServiceTests",
       [
-        "Service", "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives",
+        "Service", "Tun", "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"), .product(name: "CoreMetrics", package: "swift-metrics"),
       ]),
     tests(
