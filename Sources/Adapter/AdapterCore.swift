@@ -32,6 +32,7 @@ package struct AdapterCore: ~Copyable {
   var localLane = SlabLane()
   var events = RingQueue<AdapterEvent>(minimumCapacity: 4)
   var reports = FlowReports()
+  var ethernetEvents = RingQueue<EthernetEvent>(minimumCapacity: 64)
   /// Of sessions that have ended.
   var totals = SessionTotals()
   private var nextSweep: Instant
@@ -157,6 +158,7 @@ package struct AdapterCore: ~Copyable {
   package mutating func close(now: Instant) {
     for id in siteList { endSite(id, .local("the adapter is stopping"), now: now) }
     stack.removeAll(pool: &pool)
+    dropEthernetEvents()
     pool.close(&localLane)
   }
 }
