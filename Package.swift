@@ -67,7 +67,7 @@ let package = Package(
     .target(
       name: "Service",
       dependencies: [
-        "Proxy", "Tun", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CYAML",
+        "Proxy", "Tun", "Framing", "Control", "Crypto", "Packet", "Kernel", "Primitives", "CYAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -82,7 +82,7 @@ let package = Package(
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
-    tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests("ProxyTests", ["Proxy", "Tun", "Packet", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CLinux"]),
     tests("PacketTests", ["Packet", "Primitives"]),
     tests("DiscoveryTests", ["Discovery", "Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),
@@ -135,7 +135,9 @@ let package = Package(
       path: "Tests/BadLink", swiftSettings: settings),
     .testTarget(
       name: "Scenarios",
-      exclude: ["world.sh", "bad-path.sh", "restarts.sh", "odd-devices.sh", "real-programs.sh", "programs"],
+      exclude: [
+        "world.sh", "bad-path.sh", "restarts.sh", "odd-devices.sh", "real-programs.sh", "ethernet.sh", "programs",
+      ],
       swiftSettings: settings),
     tests("PrimitivesTests", ["Primitives"]),
     tests(

@@ -1,12 +1,14 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # sourced by openvpn-tcp.sh and openvpn-udp.sh
+# shellcheck shell=bash disable=SC2034,SC2154  # sourced by openvpn-tcp.sh, openvpn-udp.sh and openvpn-tap.sh
 # OpenVPN, hub and spoke as it is used for such sites: a server at the relay, the PC and the site's gateway as its
 # clients, client to client. AES-256-GCM. No kernel module (DCO): Debian 12 brings none.
 
 system_version() { openvpn --version | awk 'NR == 1 { print $1, $2 }'; }
 
+openvpn_device=(--dev tun --topology subnet)
+
 # openvpn_end NAME PART OPTION...: what all ends have in common.
 openvpn_end() {
-  start "openvpn-$1" "$2" openvpn --cd "$state/openvpn" --dev tun --topology subnet --ca ca.crt --cert "$1.crt" \
+  start "openvpn-$1" "$2" openvpn --cd "$state/openvpn" "${openvpn_device[@]}" --ca ca.crt --cert "$1.crt" \
     --key "$1.key" --data-ciphers AES-256-GCM --disable-dco --verb 3 "${@:3}"
 }
 

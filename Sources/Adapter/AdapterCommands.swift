@@ -64,7 +64,9 @@ extension AdapterLoop where Device: ~Copyable {
       case .attach(let parcel, let onEnd, let done):
         guard let session = parcel.open() else { continue }
         done(attach(session, onEnd))
-      case .detach(let site, let reason): core.leaveSite(named: site, reason, now: now)
+      case .detach(let site, let reason):
+        removeLinks(of: site)
+        core.leaveSite(named: site, reason, now: now)
       case .status(let done): done(status)
       case .flows(let limit, let done): done(core.describeFlows(limit: limit, now: now))
       case .explain(let transport, let destination, let done): done(core.explain(transport, destination))
@@ -90,13 +92,16 @@ extension AdapterLoop where Device: ~Copyable {
   }
 
   var status: AdapterStatus {
-    var status = core.status
-    status.device = device.counters
-    for index in status.sites.indices {
-      guard let id = core.siteIDs[status.sites[index].name] else { continue }
-      status.sites[index].session.queues.kernel = connections[core.sites[id].connection].peer.unacknowledgedBytes
+    mutating get {
+      var status = core.status
+      status.device = device.counters
+      status.ethernet = describeLinks()
+      for index in status.sites.indices {
+        guard let id = core.siteIDs[status.sites[index].name] else { continue }
+        status.sites[index].session.queues.kernel = connections[core.sites[id].connection].peer.unacknowledgedBytes
+      }
+      return status
     }
-    return status
   }
 
   private mutating func attach(
@@ -120,6 +125,7 @@ extension AdapterLoop where Device: ~Copyable {
         _ = connections.remove(id)
         throw error
       }
+      updateLinks(of: name)
       return .attached(core.table.all.filter { $0.site == name })
     } catch let error as AdapterError {
       return .failed(error)

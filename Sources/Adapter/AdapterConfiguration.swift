@@ -33,6 +33,8 @@ public struct AdapterConfiguration: Sendable {
   /// Bytes that a `LocalStream` holds unsent before its writer has to wait. What waits to be read is bounded by the
   /// stream's window.
   public var localStreamBuffer = 256 * 1024
+  /// How the TAP devices of Layer 2 agents are made; `nil` for none.
+  public var ethernet: EthernetDevices?
   /// Slabs of 256 KiB for payload in motion or waiting for an application.
   public var slabs = 512
   /// Of data connections that FTP control connections lead to.

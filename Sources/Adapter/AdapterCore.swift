@@ -34,6 +34,7 @@ package struct AdapterCore: ~Copyable {
   var reports = FlowReports()
   /// Captures of what passes.
   var taps = AdapterTaps()
+  var ethernetEvents = RingQueue<EthernetEvent>(minimumCapacity: 64)
   /// Of sessions that have ended.
   var totals = SessionTotals()
   private var nextSweep: Instant
@@ -159,6 +160,7 @@ package struct AdapterCore: ~Copyable {
   package mutating func close(now: Instant) {
     for id in siteList { endSite(id, .local("the adapter is stopping"), now: now) }
     stack.removeAll(pool: &pool)
+    dropEthernetEvents()
     pool.close(&localLane)
   }
 }

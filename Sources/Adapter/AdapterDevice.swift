@@ -19,6 +19,8 @@ public enum DeviceEvent: Sendable {
   /// The host has come into a network beside which the pool can't be used: the error says which. Sessions go on, but
   /// either may hide the other. `nil` when that is over.
   case clash(AdapterError?)
+  /// What became of the TAP device of a Layer 2 agent, in words; the device's name is empty while there is none.
+  case ethernet(agent: String, device: String, String)
 }
 
 /// What had to be put right about a device.

@@ -167,6 +167,12 @@ extension AdapterCore {
         }
         stack.sendDatagram(flow, slice, pool: &pool, now: now)
       case .echo(let stream, let slice): answerEcho(slice, binding(site, stream), now: now)
+      case .ethernet(let stream, let slice, let isContinued):
+        guard let id = binding(site, stream), case .ethernet(let link) = bindings[id].end else {
+          pool.release(slice)
+          continue
+        }
+        ethernetEvents.append(.piece(link, slice, isContinued: isContinued))
       case .opened(let stream): opened(binding(site, stream), site, stream, now: now)
       case .refused(let stream): refused(binding(site, stream), site, stream, now: now)
       case .writable(let stream):
@@ -176,6 +182,7 @@ extension AdapterCore {
         case .flow(let flow) where bindings[id].isFTPControl: sendCommands(id, flow, now: now)
         case .flow(let flow): stack.setReceiveCredit(flow, credit, now: now)
         case .local(let local): pump(local, id)
+        case .ethernet(let link): ethernetEvents.append(.writable(link))
         case .echo, .awaited: break
         }
       case .finished(let stream):
@@ -185,6 +192,7 @@ extension AdapterCore {
           if bindings[id].isFTPControl { finishReplies(id, now: now) }
           stack.finish(flow, now: now)
         case .local(let local): local.receiveEnd()
+        case .ethernet: sites[site].peer.session.finish(stream)
         case .echo, .awaited: break
         }
       case .reset(let stream, let code):
@@ -193,10 +201,10 @@ extension AdapterCore {
       case .closed(let stream):
         // The stack's connection goes on until the application has everything.
         guard let id = binding(site, stream) else { continue }
-        if case .local = bindings[id].end {
-          unbind(id, .finished, now: now)
-        } else {
-          bindings[id].outcome = sites[site].peer.session.status(of: stream)
+        switch bindings[id].end {
+        case .local: unbind(id, .finished, now: now)
+        case .ethernet: cut(id, .reset, .finished, now: now)
+        default: bindings[id].outcome = sites[site].peer.session.status(of: stream)
         }
       case .listening(let stream): if let id = binding(site, stream) { listening(id, now: now) }
       case .openRequested, .listenRequested, .goingAway: break
@@ -222,7 +230,7 @@ extension AdapterCore {
     case .local(let local):
       local.receive(pool.array(slice))
       pool.release(slice)
-    case .echo, .awaited: pool.release(slice)
+    case .echo, .awaited, .ethernet: pool.release(slice)
     }
   }
 
@@ -242,6 +250,7 @@ extension AdapterCore {
       local.receiveOpened(id)
       pump(local, id)
     case .awaited: connectData(id, now: now)
+    case .ethernet(let link): ethernetEvents.append(.opened(link))
     default: break
     }
   }
@@ -260,6 +269,7 @@ extension AdapterCore {
     case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)
     case .local(let local): local.receiveRefusal(refusal)
     case .awaited: endAwaited(id, now: now)
+    case .ethernet(let link): ethernetEvents.append(.ended(link, "\(refusal)", isLoop: false))
     case .echo: break
     }
     unbind(id, nil, now: now)
@@ -277,7 +287,7 @@ extension AdapterCore {
     switch binding.end {
     case .flow(let flow): bindingOfFlow[flow] = nil
     case .echo(let key): bindingOfEcho[key] = nil
-    case .local, .awaited: break
+    case .local, .awaited, .ethernet: break
     }
     guard sites.contains(binding.site) else { return }
     sites[binding.site].flowsByAgent[binding.agent, default: 1] -= 1
@@ -295,6 +305,7 @@ extension AdapterCore {
       }
     case .local(let local): local.receiveReset(code)
     case .awaited: endAwaited(id, now: now)
+    case .ethernet(let link): ethernetEvents.append(.ended(link, "\(end)", isLoop: code == .loop))
     case .echo: break
     }
     unbind(id, end, now: now)

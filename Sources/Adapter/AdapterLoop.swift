@@ -19,6 +19,9 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   private var hasMore = false
   private var bursts = 0
   private var readLane = SlabLane()
+  /// TAP devices of Layer 2 agents, and where their frames are put.
+  var links = EthernetLinks()
+  var frameLane = SlabLane()
   var deviceIsReadable = true
   /// Whether packets are captured.
   var isTapped = false
@@ -64,6 +67,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
   mutating func run() -> AdapterStatus {
     keepOutOfHostNetworks()
     while !isStopping {
+      handleFrames()
       writeDevice()
       // Small packets that wait already share records, and a system call, with those that were read.
       if !hasMore || bursts >= configuration.gatheredBursts { flushSites() }
@@ -73,8 +77,10 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       guard wait() else { break }
       core.handleTimeout(now: now)
       reopen()
+      sweepLinks()
       readSites()
       readDevice()
+      readLinks()
     }
     close()
     return status
@@ -84,6 +90,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
 
   private mutating func wait() -> Bool {
     var hasWork = relieved || (deviceIsReadable && nextOpening == nil && !core.pool.isPressed)
+    if links.hasWork, !core.pool.isPressed { hasWork = true }
     for id in core.siteList where canReadSites && connections[core.sites[id].connection].peer.isReadable {
       hasWork = true
     }
@@ -100,6 +107,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
       switch event.token {
       case Self.deviceToken: deviceIsReadable = true
       case Self.mailboxToken: handleCommands()
+      case let token where token & EthernetLinks.tokenBit != 0: linkReady(token)
       default:
         let id = SlotID(token: event.token)
         if connections.contains(id) { connections[id].peer.became(event.readiness) }
@@ -172,6 +180,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
           let more = try connections[connection].peer.read(
             into: &core.sites[id].peer, pool: &core.pool, now: now)
           core.takeEvents(of: id, now: now)
+          handleFrames()
           // What was opened leaves for the application while it is warm.
           writeDevice()
           if !more { break }
@@ -225,6 +234,7 @@ struct AdapterLoop<Device: PacketDevice & ~Copyable>: ~Copyable {
     tellReports()
     writeDevice()
     transmit.clear(pool: &core.pool)
+    closeLinks()
     core.close(now: now)
     core.pool.close(&readLane)
     for command in mailbox.close() { command.abandon() }

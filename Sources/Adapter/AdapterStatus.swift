@@ -51,6 +51,8 @@ public struct AdapterStatus: Sendable {
   public var packetsOut: UInt64 = 0
   /// Since the adapter began, sessions that have ended included.
   public var totals = SessionTotals()
+  /// Layer 2 agents, with their TAP devices.
+  public var ethernet: [EthernetStatus] = []
   /// Reports of flows that nobody took in time.
   public var reportsDropped: UInt64 = 0
 

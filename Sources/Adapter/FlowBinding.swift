@@ -15,6 +15,8 @@ struct FlowBinding {
     case local(LocalStreamCore)
     /// A connection of a device that the site listens for, on behalf of an FTP control connection.
     case awaited(control: SlotID)
+    /// Frames of an interface, for a device that the core's owner knows by this name.
+    case ethernet(SlotID)
   }
 
   var end: End

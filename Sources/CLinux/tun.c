@@ -71,3 +71,5 @@ ssize_t clinux_route_receive(int fd, void *bytes, size_t count) {
     if (received < 0 || address.nl_pid == 0) return received;
   }
 }
+
+int clinux_tun_set_carrier(int fd, int on) { return ioctl(fd, TUNSETCARRIER, &on); }

@@ -7,19 +7,22 @@ public struct InterfaceAccess: Hashable, Sendable {
   public var discovery: [String]
   /// Whether devices that were found may be given names and addresses.
   public var assignment: Bool
+  /// Frames that may cross; `nil` for none.
+  public var ethernet: EthernetAccess?
 
-  public init(discovery: [String] = [], assignment: Bool = false) {
+  public init(discovery: [String] = [], assignment: Bool = false, ethernet: EthernetAccess? = nil) {
     self.discovery = discovery
     self.assignment = assignment
+    self.ethernet = ethernet
   }
 
   /// Whether it offers nothing at all.
-  public var isEmpty: Bool { discovery.isEmpty && !assignment }
+  public var isEmpty: Bool { discovery.isEmpty && !assignment && ethernet == nil }
 }
 
 extension InterfaceAccess: Codable {
   private enum CodingKeys: String, CodingKey {
-    case discovery, assignment
+    case discovery, assignment, ethernet
   }
 
   /// Ways to find devices that an agent can name at most.
@@ -33,11 +36,13 @@ extension InterfaceAccess: Codable {
         forKey: .discovery, in: container, debugDescription: "too many, or no names")
     }
     assignment = try container.decodeIfPresent(Bool.self, forKey: .assignment) ?? false
+    ethernet = try container.decodeIfPresent(EthernetAccess.self, forKey: .ethernet)
   }
 
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(discovery, forKey: .discovery)
     if assignment { try container.encode(assignment, forKey: .assignment) }
+    try container.encodeIfPresent(ethernet, forKey: .ethernet)
   }
 }

@@ -163,4 +163,6 @@ public enum ResetCode: UInt8, Sendable, CaseIterable {
   case limit = 4
   /// The host is going down, or failed.
   case internalError = 5
+  /// The same Ethernet addresses come from both sides: there is another way between them.
+  case loop = 6
 }

@@ -39,6 +39,10 @@ public enum StreamProtocol: UInt8, Hashable, Sendable, BitwiseCopyable, CaseIter
     }
   }
 
+  /// Whether it is sent within credit, after OPENED and up to an end in each direction; otherwise what there is no room
+  /// for is dropped.
+  public var hasCredit: Bool { isByteStream || self == .ethernet }
+
   public var description: String {
     switch self {
     case .icmp: "icmp"

@@ -17,6 +17,8 @@ extension DeviceEvent {
       }
     case .clash(let clash?):
       log.error("aliases and this PC's network clash", metadata: ["reason": "\(clash.advice)"])
+    case .ethernet(let agent, let device, let what):
+      log.notice("\(what)", metadata: ["agent": "\(agent)", "device": "\(device)"])
     case .clash(nil): log.notice("aliases and this PC's network no longer clash")
     }
   }

@@ -341,7 +341,7 @@ actor LinkService {
         switch event {
         case .moved: Task { await self.aliasesMoved() }
         case .clash(let clash): Task { await self.take(clash) }
-        case .lost, .restored, .repaired, .failing: break
+        case .lost, .restored, .repaired, .failing, .ethernet: break
         }
       },
       onFlow: { flow in

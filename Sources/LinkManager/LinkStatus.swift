@@ -120,6 +120,8 @@ struct LinkStatus: Codable, Sendable {
   var refusals: [String: UInt64] = [:]
   var recentRefusals: [RefusedFlow] = []
   var totals = Totals()
+  /// Layer 2 agents, with their TAP devices.
+  var ethernet: [EthernetReport]?
   /// With `--flows`; what is missing of them beyond the bound.
   var flows: [OpenFlowReport]?
   var flowsOmitted: Int?
@@ -141,6 +143,7 @@ extension LinkStatus {
     memoryInUse = adapter.pool.bytesInUse
     drops = adapter.drops
     refusals = adapter.refusals
+    ethernet = adapter.ethernet.map(EthernetReport.init)
     let counters = adapter.device
     device = Device(
       packetsIn: counters.packetsRead, packetsOut: counters.packetsWritten, bytesIn: counters.bytesRead,

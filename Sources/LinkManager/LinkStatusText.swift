@@ -9,6 +9,7 @@ extension LinkStatus: CustomStringConvertible {
     var text = "\(user) at \(gate): \(isServing ? "serving" : "idle, no connections")\n"
     for problem in problems { text += "! \(problem.escaped)\n" }
     for site in sites { text += "\n" + Self.text(site, now: now) }
+    for link in ethernet ?? [] { text += link.text }
     text += "\nflows: \(tcpFlows) tcp, \(udpFlows) udp, \(echoFlows) ping; bytes per segment \(meanSegmentIn) in, "
     text += "\(meanSegmentOut) out; retransmits \(retransmits)\n"
     if let memory, !sites.isEmpty { text += "memory: \(memory.text)\n" }

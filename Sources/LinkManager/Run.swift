@@ -30,6 +30,12 @@ struct Run: ParsableCommand {
   @Option(help: "The TUN device's name; %d in it becomes the first free number.")
   var device = "relay%d"
 
+  @Option(
+    help: ArgumentHelp(
+      "Names of the TAP devices of Layer 2 agents; %a becomes the agent's name, %d the first free number.",
+      valueName: "pattern"))
+  var tap = EthernetDevices().pattern
+
   @Option(help: ArgumentHelp("MTU of the device, 1280 to 65535.", valueName: "bytes"))
   var mtu = 1500
 
@@ -62,6 +68,9 @@ struct Run: ParsableCommand {
     guard device.utf8.count <= 15, !device.isEmpty else {
       throw ValidationError("--device: a name has 1 to 15 bytes")
     }
+    guard tap.contains("%a") || tap.contains("%d"), !tap.utf8.contains(where: { $0 <= 0x20 || $0 == 0x2F }) else {
+      throw ValidationError("--tap: a name without blanks and slashes that holds %a or %d")
+    }
     guard let v4 = IPPrefix(aliasPool), AliasPool(v4: v4, v6: AliasPool.standard.v6) != nil else {
       throw ValidationError("--alias-pool: \"\(aliasPool)\" is not an IPv4 prefix of 22 bits or fewer")
     }
@@ -85,6 +94,7 @@ struct Run: ParsableCommand {
     }
     var configuration = AdapterConfiguration()
     configuration.mtu = mtu
+    configuration.ethernet = EthernetDevices(pattern: tap)
     configuration.aliases = pool ?? .standard
     let metrics = MetricRegistry()
     metrics.install()

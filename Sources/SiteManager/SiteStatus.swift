@@ -54,6 +54,8 @@ struct SiteStatus: Codable, Sendable {
     var drops: [String: UInt64]
     var flowsByAgent: [String: Int]
     var refusals: [String: UInt64]
+    /// Layer 2 connections, with the site's interfaces.
+    var ethernet: [EthernetReport]?
   }
 
   /// Since the service started, sessions that have ended included.
@@ -122,7 +124,7 @@ extension SiteStatus.Session {
       meanDeviceWrite: status.payloadWriteBytes / max(1, status.payloadWrites), queues: QueueReport(status.queues),
       memory: MemoryReport(status.pool), memoryInUse: status.memoryInUse, drops: status.drops,
       flowsByAgent: status.flowsByAgent,
-      refusals: status.refusals)
+      refusals: status.refusals, ethernet: status.ethernet.map(EthernetReport.init))
   }
 }
 
@@ -185,6 +187,7 @@ extension SiteStatus: CustomStringConvertible {
     var text = "\(table)\n"
     for session in sessions {
       text += "\(session.id.prefix(8)) \(session.queues.text)\n\(session.id.prefix(8)) memory: \(session.memory.text)\n"
+      for link in session.ethernet ?? [] { text += "\(session.id.prefix(8)) \(link.text)" }
     }
     return text
   }

@@ -10,6 +10,10 @@ public protocol PacketDevice: ~Copyable {
 
   var counters: DeviceCounters { get }
 
+  /// Whether the packet that the last write gave back as `.full` can be written once the descriptor is writable: it
+  /// isn't lost.
+  var isBlocked: Bool { get }
+
   /// Reads one packet into `slice`, a region of `pool` that nobody else uses. It may lie anywhere in it: see what is
   /// returned, and `SlabPool.commit(_:through:in:)`.
   ///
@@ -25,6 +29,10 @@ public protocol PacketDevice: ~Copyable {
   mutating func write(
     _ offload: Offload, header: Span<UInt8>, payload: Span<Slice>, pool: inout SlabPool
   ) throws(TunError) -> PacketWrite
+}
+
+extension PacketDevice where Self: ~Copyable {
+  public var isBlocked: Bool { false }
 }
 
 /// The bounds of what passes a device at once.

@@ -135,6 +135,11 @@ import Primitives
     do throws(SystemError) { return try owned.duplicate() } catch { throw TunError(error, device: name) }
   }
 
+  /// Lets the interface look as if a cable was plugged in, or not (TUNSETCARRIER, Linux 5.0; without it, it always does).
+  public borrowing func setCarrier(_ on: Bool) {
+    _ = clinux_tun_set_carrier(owned.rawValue, on ? 1 : 0)
+  }
+
   // MARK: Packets
 
   public mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead {

@@ -32,6 +32,8 @@ int clinux_tun_set_offload(int fd, unsigned offload);
 int clinux_tun_set_header_size(int fd, int bytes);
 /// TUNGETVNETHDRSZ.
 int clinux_tun_header_size(int fd, int *bytes);
+/// TUNSETCARRIER: whether something seems to be plugged in (Linux 5.0).
+int clinux_tun_set_carrier(int fd, int on);
 /// The index of an interface in this thread's network namespace, or -1.
 int clinux_interface_index(const char *name);
 /// Moves the calling thread to a new network namespace.

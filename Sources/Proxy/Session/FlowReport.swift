@@ -65,6 +65,8 @@ public enum FlowEnd: Hashable, Sendable, CustomStringConvertible {
   case limit(Party)
   /// The grant, the agent or the permission ended.
   case revoked
+  /// The same Ethernet addresses were seen on both sides, again and again.
+  case loop
   /// The session ended under it.
   case sessionEnded
   /// This host failed, or is going down.
@@ -78,6 +80,7 @@ public enum FlowEnd: Hashable, Sendable, CustomStringConvertible {
     case .idle: "idle"
     case .limit(let party): "cut by the \(party.rawValue): a bound is reached, or the reader is too slow"
     case .revoked: "no longer permitted"
+    case .loop: "a loop: the same Ethernet addresses come from both sides"
     case .sessionEnded: "the session ended"
     case .failed(let party): "the \(party.rawValue) failed or is stopping"
     }
@@ -94,8 +97,9 @@ public enum FlowEnd: Hashable, Sendable, CustomStringConvertible {
       case .reset: .reset(endpoint)
       case .timedOut: .timedOut(endpoint)
       case .revoked: .revoked
+      case .loop: .loop
       // Flows without an end of their own end so.
-      case .limit: kind.isByteStream ? .limit(host) : .idle
+      case .limit: kind.hasCredit ? .limit(host) : .idle
       case .internalError: .failed(host)
       }
   }

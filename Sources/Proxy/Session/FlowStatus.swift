@@ -52,7 +52,7 @@ public struct FlowStatus: Sendable {
       case (_, true, false), (_, false, true): .halfClosed
       case (true, _, _): .open
       // Flows of datagrams are open at once.
-      case (false, _, _): `protocol`.isByteStream ? .dialling : .open
+      case (false, _, _): `protocol`.hasCredit ? .dialling : .open
       }
     bytesFromDevice = role == .link ? stream.bytesIn : stream.bytesOut
     bytesToDevice = role == .link ? stream.bytesOut : stream.bytesIn

@@ -73,7 +73,9 @@ public struct Session: ~Copyable {
   public mutating func close(pool: inout SlabPool) {
     while let event = events.popFirst() {
       switch event {
-      case .data(_, let slice), .datagram(_, let slice), .echo(_, let slice): pool.release(slice)
+      case .data(_, let slice), .datagram(_, let slice), .echo(_, let slice),
+        .ethernet(_, let slice, isContinued: _):
+        pool.release(slice)
       default: break
       }
     }
@@ -239,7 +241,8 @@ public struct Session: ~Copyable {
 
   // MARK: Sending
 
-  /// Queues payload of a stream; takes over the slice's reference.
+  /// Queues payload of a stream; takes over the slice's reference. Of a stream of Ethernet frames, a slice is one
+  /// message.
   ///
   /// - Throws: `SessionError.misuse` beyond the stream's credit; the reference is released.
   public mutating func send(_ id: StreamID, _ slice: Slice, pool: inout SlabPool) throws(SessionError) {
@@ -256,7 +259,7 @@ public struct Session: ~Copyable {
 
   /// Queues a datagram; takes over the slice's reference. Drops it when too much waits.
   public mutating func sendDatagram(_ id: StreamID, _ slice: Slice, pool: inout SlabPool) {
-    guard contains(id), !streams[id.slot].kind.isByteStream else {
+    guard contains(id), !streams[id.slot].kind.hasCredit else {
       pool.release(slice)
       return
     }

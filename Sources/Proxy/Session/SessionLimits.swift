@@ -117,6 +117,9 @@ public enum SessionEvent: Equatable, Sendable {
   case datagram(StreamID, Slice)
   /// Identifier, sequence number and data of an echo message; the owner takes over the slice's reference.
   case echo(StreamID, Slice)
+  /// A piece of a message with an Ethernet frame, in order, and whether it goes on in the next one. The owner takes over
+  /// the slice's reference and reports `Session.consumed` later.
+  case ethernet(StreamID, Slice, isContinued: Bool)
   /// The peer opens no more streams and will end the session.
   case goingAway
   /// The peer has ended its direction, authenticated: nothing was cut off.

@@ -61,15 +61,14 @@ extension Session {
     switch header.type {
     case .data: try receiveData(id, payload, pool: &pool)
     case .datagram, .echo: try receiveDatagram(header, payload, pool: &pool)
-    // No kind of stream carries Ethernet frames in this version: nobody was offered any.
-    case .ethernet: throw .violation(.wrongState(.ethernet, id))
+    case .ethernet: try receiveEthernet(header, payload, pool: &pool)
     case .window:
       let limit = try value(header, payload, pool: pool)
       guard known(id) else { return }
       if streams[id.slot].send.raise(to: limit) { events.append(.writable(id)) }
     case .finish:
       guard known(id) else { return }
-      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind.isByteStream else {
+      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind.hasCredit else {
         throw .violation(.wrongState(.finish, id))
       }
       streams[id.slot].finishReceived = true
@@ -151,6 +150,24 @@ extension Session {
     counters.dataBytesIn += UInt64(payload.count)
     pool.retain(payload)
     events.append(.data(id, payload))
+  }
+
+  /// Frames of an interface, in messages: none is lost, so that credit counts them as it does bytes. They aren't put
+  /// together here: devices take them in pieces.
+  private mutating func receiveEthernet(
+    _ header: FrameHeader, _ payload: Slice, pool: inout SlabPool
+  ) throws(SessionError) {
+    let id = header.stream
+    guard known(id) else { return }
+    guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind == .ethernet,
+      !payload.isEmpty, streams[id.slot].partialCount + payload.count <= EthernetMessage.sizeLimit
+    else { throw .violation(.wrongState(.ethernet, id)) }
+    guard streams[id.slot].receive.receive(payload.count) else { throw .violation(.creditExceeded(id)) }
+    streams[id.slot].partialCount = header.isContinued ? streams[id.slot].partialCount + payload.count : 0
+    counters.dataFramesIn += 1
+    counters.dataBytesIn += UInt64(payload.count)
+    pool.retain(payload)
+    events.append(.ethernet(id, payload, isContinued: header.isContinued))
   }
 
   private mutating func receiveDatagram(

@@ -33,6 +33,8 @@ public struct SessionStatus: Sendable {
   public var refusals: [String: UInt64] = [:]
   /// Flows that are open, by agent.
   public var flowsByAgent: [String: Int] = [:]
+  /// Connections to interfaces of the site, at the site's end.
+  public var ethernet: [EthernetStatus] = []
 
   public init() {}
 
@@ -170,7 +172,7 @@ extension Session {
   /// `nil` once another stream has the slot. A stream that has just ended still answers.
   public func status(of id: StreamID) -> StreamStatus? {
     guard id.slot > 0, id.slot < streams.count, streams[id.slot].tenant == id.tenant else { return nil }
-    let isStream = streams[id.slot].kind.isByteStream
+    let isStream = streams[id.slot].kind.hasCredit
     let state = streams[id.slot]
     return StreamStatus(
       id: id, isOpen: state.isOpen, finishedIn: state.finishReceived, finishedOut: state.finishQueued,

@@ -123,7 +123,7 @@ extension Session {
   ) throws(RecordError) -> Bool {
     let id = StreamID(slot: slot, tenant: streams[slot].tenant)
     // Payload waits for OPENED; datagrams don't.
-    guard streams[slot].isOpen || !streams[slot].kind.isByteStream else {
+    guard streams[slot].isOpen || !streams[slot].kind.hasCredit else {
       turns.leave(slot, &streams)
       return true
     }

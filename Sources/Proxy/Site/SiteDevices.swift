@@ -9,7 +9,9 @@ extension SiteLoop {
   mutating func openFlow(_ id: StreamID) {
     guard let request = peer.session.request(of: id) else { return }
     do throws(Refusal) {
-      guard let transport = request.protocol.transport else { return try openService(id, request) }
+      guard let transport = request.protocol.transport else {
+        return request.protocol == .ethernet ? try openEthernet(id, request) : try openService(id, request)
+      }
       let (target, isFTPData) = try policy.target(for: request, announced: pinholes, now: now)
       guard endReason == nil else { throw Refusal(.sessionEnded) }
       guard transport != .tcp || diallingCount < limits.dialling else {

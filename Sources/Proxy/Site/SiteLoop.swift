@@ -20,6 +20,8 @@ struct SiteLoop: ~Copyable {
   let datagramGather = DatagramGather()
   var pool: SlabPool
   var flows = SlotTable<DeviceFlow>()
+  /// Layer 2 connections, which have interfaces instead of sockets.
+  var ethernet = EthernetFlows()
   /// The latest flow of each of the session's slots. Not looked up in the session, which may have opened the slot's next
   /// stream while events of the one before still wait here.
   private var flowOfSlot: [SlotID] = []
@@ -55,6 +57,7 @@ struct SiteLoop: ~Copyable {
   private static let silenceCheckInterval = Interval.seconds(5)
   private static let connectionToken: UInt64 = .max
   private static let mailboxToken: UInt64 = .max - 1
+  static let watcherToken: UInt64 = .max - 2
 
   init(
     id: SessionID, session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy,
@@ -97,6 +100,7 @@ struct SiteLoop: ~Copyable {
         try readPeer()
         writeDevices()
         try readDevices()
+        try readFrames()
       }
     } catch {
       // The last figures are those that add up.
@@ -115,6 +119,7 @@ struct SiteLoop: ~Copyable {
       guard var flow = flows.remove(key) else { continue }
       flow.stream.pending.removeAll(pool: &pool)
     }
+    for key in ethernet.keys { dropEthernet(key, .sessionEnded) }
     peer.close(pool: &pool)
     pool.close(&readLane)
   }
@@ -124,7 +129,9 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
-    let hasWork = relieved || (connection.isReadable && canReadPeer) || (!readList.isEmpty && canRead)
+    let hasWork =
+      relieved || (connection.isReadable && canReadPeer) || (!readList.isEmpty && canRead)
+      || (ethernet.hasWork && canRead)
     let timeout = hasWork ? Interval.zero : deadline.map { $0 - now }
     let count: Int
     do throws(SystemError) {
@@ -138,6 +145,10 @@ struct SiteLoop: ~Copyable {
       switch event.token {
       case Self.connectionToken: connection.became(event.readiness)
       case Self.mailboxToken: handleCommands()
+      case Self.watcherToken: readWatcher()
+      case let token where token & EthernetFlows.tokenBit != 0:
+        ethernetReady(token, event.readiness)
+        deliverFrames()
       default: deviceReady(SlotID(token: event.token), event.readiness)
       }
     }
@@ -156,6 +167,7 @@ struct SiteLoop: ~Copyable {
     pool.trim()
     peer.session.sampleRates(now: now)
     sweep()
+    sweepEthernet()
     if [flows.trim(), peer.session.trim(), readList.trim(), writeList.trim()].contains(true) {
       Heap.trim()
     }
@@ -178,6 +190,7 @@ struct SiteLoop: ~Copyable {
 
   /// Cuts flows that the rules no longer permit.
   private mutating func cutForbidden() {
+    cutForbiddenEthernet()
     // A control connection takes along what the device was to open for it.
     for key in flows.ids
     where flows.contains(key)
@@ -197,6 +210,7 @@ struct SiteLoop: ~Copyable {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true, .sessionEnded)
     }
+    endEthernet()
     peer.session.end(reason)
     endDeadline = now + .milliseconds(500)
   }
@@ -241,8 +255,12 @@ struct SiteLoop: ~Copyable {
 
   /// - Parameter limiter: who it was if a stream was cut because of a bound.
   private mutating func takeEvents(limitedBy limiter: FlowEnd.Party = .link) throws(SessionEnd) {
-    defer { sendDatagrams() }
+    defer {
+      sendDatagrams()
+      deliverFrames()
+    }
     while let event = peer.session.nextEvent() {
+      if takeEthernetEvent(event) { continue }
       switch event {
       case .data(let id, let slice): queue(slice, for: key(of: id))
       case .datagram(let id, let slice): queueDatagram(slice, for: key(of: id))
@@ -269,7 +287,7 @@ struct SiteLoop: ~Copyable {
         guard flows.contains(key) else { continue }
         drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].kind))
       case .closed(let id): drain(key(of: id))
-      case .opened, .refused, .listening, .goingAway: break
+      case .opened, .refused, .listening, .goingAway, .ethernet: break
       case .ended: throw .finished(peer.session.peerGoodbye)
       }
     }

@@ -110,9 +110,10 @@ public struct SitePolicy: Sendable {
 
   private static func offers(_ rule: SiteRule, _ kind: StreamProtocol) -> Bool {
     switch kind {
-    case .discovery: rule.interface.map { !$0.access.isEmpty } ?? false
+    case .discovery: rule.interface.map { !$0.access.discovery.isEmpty || $0.access.assignment } ?? false
     case .capture: rule.capture
-    case .ethernet, .icmp, .tcp, .udp: false
+    case .ethernet: rule.interface?.access.ethernet != nil
+    case .icmp, .tcp, .udp: false
     }
   }
 

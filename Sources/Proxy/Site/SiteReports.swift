@@ -45,6 +45,7 @@ extension SiteLoop {
     peer.describe(into: &status)
     status.queues.kernel = connection.unacknowledgedBytes
     status.time = now
+    describeEthernet()
     status.pool = pool.status
     publish(status)
   }

@@ -18,17 +18,19 @@ internal import Primitives
 ///     interface: eth1            # instead of a device: an interface of this host
 ///     discovery: [dcp, lldp]     # ways to find devices there; `all` for every one
 ///     assignment: true           # they may be given names and addresses
+///     ethernet: [profinet, lldp] # frames that may cross; more in `EthernetRules.swift`
 /// ```
 public enum AgentsFile {
   /// Bytes of a file at most.
   static let sizeLimit = 1 << 20
   static let fields = [
     "name", "device", "tcp", "udp", "ftp", "ping", "about", "capture", "interface", "discovery", "assignment",
+    "ethernet",
   ]
   /// What an agent of an interface hasn't.
   static let deviceFields = ["device", "tcp", "udp", "ftp", "ping"]
   /// What only an agent of an interface has.
-  static let interfaceFields = ["discovery", "assignment"]
+  static let interfaceFields = ["discovery", "assignment", "ethernet"]
 
   /// Reads and checks a file; all problems are reported, not only the first.
   public static func load(_ path: String) throws(ConfigurationError) -> [AgentConfiguration] {
@@ -208,7 +210,7 @@ struct AgentsReader {
     return nil
   }
 
-  private mutating func ports(_ node: YAMLNode?, _ path: String) -> [PortRange] {
+  mutating func ports(_ node: YAMLNode?, _ path: String) -> [PortRange] {
     guard let node else { return [] }
     // One port needs no brackets.
     if node.scalar != nil { return port(node, path).map { [$0] } ?? [] }
@@ -292,7 +294,7 @@ struct AgentsReader {
     return text.isEmpty ? "nothing" : "`\(EscapedText(text, limit: 60))`"
   }
 
-  private mutating func unknown(_ key: YAMLNode, _ path: String, _ known: [String]) {
+  mutating func unknown(_ key: YAMLNode, _ path: String, _ known: [String]) {
     let name = key.scalar ?? ""
     let suggestion = Suggestion.closest(to: name, among: known).map { "did you mean `\($0)`?" }
     note(

@@ -9,12 +9,15 @@ extension AgentsReader {
     let interface = interface(node["interface"], path + ".interface")
     let discovery = methods(node["discovery"], path + ".discovery")
     let assignment = flag(node["assignment"], path + ".assignment")
+    let ethernet = ethernet(node["ethernet"], path + ".ethernet")
     let capture = flag(node["capture"], path + ".capture")
     let about = text(node["about"], path + ".about")
     guard problems.count == before, let name, let interface else { return nil }
-    let access = InterfaceAccess(discovery: discovery, assignment: assignment)
+    let access = InterfaceAccess(discovery: discovery, assignment: assignment, ethernet: ethernet)
     guard !access.isEmpty || capture else {
-      note(node.mark, path, "offers nothing: add `discovery:`, `assignment: true` or `capture: true`, or take it out")
+      note(
+        node.mark, path,
+        "offers nothing: add `discovery:`, `assignment: true`, `ethernet:` or `capture: true`, or take it out")
       return nil
     }
     var agent = AgentConfiguration(
