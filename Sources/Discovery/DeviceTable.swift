@@ -27,6 +27,9 @@ public struct DeviceTable: Sendable {
 
   public var count: Int { devices.count }
 
+  /// Addresses whose owner is known.
+  var ownedAddresses: Int { owners.count }
+
   public subscript(mac: MACAddress) -> DiscoveredDevice? { devices[mac] }
 
   /// The next device that is new or has changed.
@@ -51,6 +54,11 @@ public struct DeviceTable: Sendable {
     change(&device)
     judge(&device)
     guard device != before else { return }
+    // Who has an address is known for addresses that devices have now: no more than there is room for devices.
+    for address in before?.addresses ?? []
+    where !device.addresses.contains(address) && owners[address] == mac {
+      owners[address] = nil
+    }
     devices[mac] = device
     note(mac)
   }

@@ -59,7 +59,8 @@ extension LinkService {
     } catch let failure as CommandFailure {
       return .failure("failed", failure.description)
     } catch let failure as ControlMessage.Failure {
-      return .failure("\(failure.code)", failure.message)
+      // What a site doesn't understand of a question is what its user has asked for.
+      return .failure(failure.code == .malformed ? "badArgument" : "\(failure.code)", failure.message)
     } catch let error as GateError {
       return .failure(Self.code(error), "\(error)")
     } catch {

@@ -228,7 +228,10 @@ final class SiteService: Sendable {
   private func services(of grant: Grant) -> SiteServices {
     SiteServices { request throws(Framing.Refusal) in
       switch request.protocol {
-      case .discovery: try self.discovery.answer(request.rule, session: request.session, user: grant.user)
+      case .discovery:
+        try self.discovery.answer(request.rule, session: request.session, user: grant.user) {
+          self.state.withLock { state in state.agents.first { $0.name == request.rule.agent } }?.rule.interface
+        }
       case .capture: try self.openCapture(request, grant)
       case .ethernet, .icmp, .tcp, .udp: try SiteServices.none.open(request)
       }

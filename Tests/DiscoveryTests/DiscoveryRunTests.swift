@@ -1,7 +1,8 @@
-import Discovery
 import Packet
 import Primitives
 import Testing
+
+@testable import Discovery
 
 /// A network whose devices answer what is asked of them.
 struct RunFixture {
@@ -220,6 +221,17 @@ struct RunFixture {
     #expect(fixture.run.devices[other]?.addresses.count == 8)
   }
 
+  @Test func whoChangesItsAddressHoldsNoMore() throws {
+    var fixture = try RunFixture([.dcp])
+    for index in 0..<1000 {
+      let address = "0a00" + String(0x1_0000 + index, radix: 16).suffix(4)
+      let hello = hex("fefc 06 00 00000000 0000 0012 0102 000e 0001 \(address) ffffff00 00000000")
+      fixture.run.receive(ethernet(to: MACAddress(0x010E_CF00_0001), from: other, .profinet, hello).span, now: .zero)
+    }
+    #expect(fixture.run.devices[other]?.addresses == [IPAddress(10, 0, 3, 231)])
+    #expect(fixture.run.devices.ownedAddresses == 1)
+  }
+
   @Test func servicesThatAreAskedForAreBounded() throws {
     var fixture = try RunFixture([.mdns], seconds: 60)
     // One device that invents kinds of services for as long as it is asked.
@@ -243,7 +255,7 @@ struct RunFixture {
     var fixture = try RunFixture(Set(DiscoveryMethod.allCases))
     var random = SeededRandom(seed: 11)
     let types: [EtherType] = [.profinet, .arp, .lldp, .ipv4]
-    for _ in 0..<50_000 {
+    for _ in 0..<10_000 {
       let count = Int.random(in: 0...120, using: &random)
       let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
       let source = MACAddress(random.next() & 0xFEFF_FFFF_FFFF)

@@ -28,7 +28,7 @@ func expectNoTrap(_ message: [UInt8], seed: UInt64, mayBeCut: Bool = false, _ pa
     if !mayBeCut { #expect(!isRead, "\(length) of \(message.count) bytes") }
   }
   var random = SeededRandom(seed: seed)
-  for _ in 0..<4000 {
+  for _ in 0..<2000 {
     var bytes = message
     for _ in 0..<Int.random(in: 1...4, using: &random) {
       bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)

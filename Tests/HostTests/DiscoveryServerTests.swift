@@ -4,6 +4,7 @@ import Kernel
 import Logging
 import Primitives
 import Proxy
+import Synchronization
 import Testing
 
 @testable import SiteManager
@@ -19,7 +20,9 @@ import Testing
   private static func open(
     _ access: InterfaceAccess, at server: DiscoveryServer = DiscoveryServer(log: Self.quiet)
   ) throws -> OwnedDescriptor {
-    let socket = try server.answer(rule(access), session: try SessionID.random(), user: "technician")
+    let socket = try server.answer(rule(access), session: try SessionID.random(), user: "technician") {
+      rule(access).interface
+    }
     try UnixSocket.setBlocking(socket, timeoutSeconds: 10)
     return socket
   }
@@ -53,6 +56,27 @@ import Testing
     #expect(method?.code == .notPermitted && method?.message.contains("doesn't permit ssdp") == true)
     let none = try Self.ask(.discover(.init(seconds: 1)), InterfaceAccess(assignment: true))
     #expect(none?.code == .notPermitted && none?.message.contains("discovery:") == true)
+  }
+
+  @Test func permissionsAreThoseOfTheMoment() throws {
+    let access = Mutex(InterfaceAccess(discovery: ["dcp"]))
+    let server = DiscoveryServer(log: Self.quiet)
+    let socket = try server.answer(
+      Self.rule(access.withLock { $0 }), session: try SessionID.random(), user: "technician"
+    ) {
+      SiteInterface("rvt-none", access.withLock { $0 })
+    }
+    try UnixSocket.setBlocking(socket, timeoutSeconds: 10)
+    let assign = try DiscoveryMessage.assign(.init(mac: "00:0e:8c:00:00:01", permanent: true)).encoded()
+    for (permitted, code) in [(false, FailureCode.notPermitted), (true, .malformed), (false, .notPermitted)] {
+      access.withLock { $0.assignment = permitted }
+      try socket.writeAll(assign)
+      guard case .failure(let failure) = try Self.answer(socket) else {
+        Issue.record("no failure")
+        return
+      }
+      #expect(failure.code == code)
+    }
   }
 
   @Test func questionsAreBounded() throws {
@@ -100,12 +124,12 @@ import Testing
     let rule = Self.rule(InterfaceAccess(discovery: ["dcp"]))
     let session = try SessionID.random()
     do {
-      let first = try server.answer(rule, session: session, user: "a")
-      let second = try server.answer(rule, session: session, user: "b")
-      let third = try server.answer(rule, session: session, user: "c")
-      let fourth = try server.answer(rule, session: session, user: "d")
+      let first = try server.answer(rule, session: session, user: "a") { nil }
+      let second = try server.answer(rule, session: session, user: "b") { nil }
+      let third = try server.answer(rule, session: session, user: "c") { nil }
+      let fourth = try server.answer(rule, session: session, user: "d") { nil }
       do throws(Refusal) {
-        _ = try server.answer(rule, session: session, user: "e")
+        _ = try server.answer(rule, session: session, user: "e") { nil }
         Issue.record("a fifth one")
       } catch {
         #expect(error.reason == .tooMany)
@@ -116,7 +140,7 @@ import Testing
     // Their places are free once they have ended.
     let deadline = Clock.now + .seconds(10)
     while Clock.now < deadline {
-      if (try? server.answer(rule, session: session, user: "f")) != nil { return }
+      if (try? server.answer(rule, session: session, user: "f") { nil }) != nil { return }
       Thread.sleep(.milliseconds(20))
     }
     Issue.record("no place became free")

@@ -49,6 +49,12 @@ struct DiscoveryStream {
     }
   }
 
+  /// Ends the conversation in order.
+  consuming func end() async {
+    stream.finish()
+    while (try? await stream.read()) != nil {}
+  }
+
   private func ask(_ message: DiscoveryMessage) async throws(ControlMessage.Failure) {
     do {
       try await stream.write(try message.encoded())

@@ -28,6 +28,7 @@ extension LinkService {
     for agent in agents {
       var stream = try await DiscoveryStream(to: "\(site)/\(agent)", over: adapter)
       let (devices, done) = try await stream.discover(wanted)
+      await stream.end()
       answer.agents.append(
         DiscoverAnswer.Agent(name: "\(site)/\(agent)", devices: devices, remarks: done.remarks))
     }
@@ -48,6 +49,7 @@ extension LinkService {
       DiscoveryMessage.Assign(
         mac: mac, name: arguments["name"], address: arguments["address"], gateway: arguments["gateway"],
         permanent: arguments["temporary"] == nil))
+    await stream.end()
   }
 
   /// The agent that is named, or those of the site that offer it. What a named one permits is for the site to say.

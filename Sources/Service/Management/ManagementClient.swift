@@ -47,6 +47,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .system: .system
     case .malformed, .otherVersion: .software
     case .refused("badConfiguration", _): .configuration
+    case .refused("badArgument", _): .usage
     case .refused("unknownCommand", _): .software
     case .refused(let code, _):
       switch FailureCode(code) {

@@ -14,16 +14,20 @@ struct DiscoveryConversation: ~Copyable {
 
   private let socket: OwnedDescriptor
   private let agent: String
-  private let interface: SiteInterface
   private let log: Logger
+  private let current: @Sendable () -> SiteInterface?
+  /// As it is while a question is answered.
+  private var interface = SiteInterface("", InterfaceAccess())
   private var decoder = DiscoveryDecoder()
   private var random = SystemRandomNumberGenerator()
 
-  init(socket: consuming OwnedDescriptor, agent: String, interface: SiteInterface, log: Logger) {
+  init(
+    socket: consuming OwnedDescriptor, agent: String, log: Logger, current: @escaping @Sendable () -> SiteInterface?
+  ) {
     self.socket = socket
     self.agent = agent
-    self.interface = interface
     self.log = log
+    self.current = current
   }
 
   /// Until the stream ends, is cut, or nobody asks.
@@ -31,6 +35,8 @@ struct DiscoveryConversation: ~Copyable {
     do {
       try UnixSocket.setBlocking(socket, timeoutSeconds: Self.patience)
       while let message = try nextMessage() {
+        guard let interface = current() else { return }
+        self.interface = interface
         do throws(ControlMessage.Failure) {
           switch message {
           case .discover(let wanted): try discover(wanted)

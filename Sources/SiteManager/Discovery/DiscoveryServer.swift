@@ -18,8 +18,11 @@ final class DiscoveryServer: Sendable {
   }
 
   /// Begins to answer a stream that the rules and the grant permit, and returns the session's end of it.
-  func answer(_ rule: SiteRule, session: SessionID, user: String) throws(Refusal) -> OwnedDescriptor {
-    guard let interface = rule.interface else { throw Refusal(.portNotPermitted, rule.agent) }
+  ///
+  /// - Parameter current: what the site permits by now, asked before each answer: an agents file may change meanwhile.
+  func answer(
+    _ rule: SiteRule, session: SessionID, user: String, current: @escaping @Sendable () -> SiteInterface?
+  ) throws(Refusal) -> OwnedDescriptor {
     guard open.add(1, ordering: .relaxed).newValue <= Self.limit else {
       open.subtract(1, ordering: .relaxed)
       throw Refusal(.tooMany, "\(Self.limit) searches for devices are under way at the site")
@@ -31,7 +34,7 @@ final class DiscoveryServer: Sendable {
     do throws(SystemError) {
       let pair = try UnixSocket.pair()
       let conversation = Parcel(
-        DiscoveryConversation(socket: pair.far, agent: rule.agent, interface: interface, log: log))
+        DiscoveryConversation(socket: pair.far, agent: rule.agent, log: log, current: current))
       _ = try Thread(name: "discovery") {
         if var conversation = conversation.open() { conversation.run() }
         self.open.subtract(1, ordering: .relaxed)
