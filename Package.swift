@@ -78,7 +78,7 @@ let package = Package(
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
-    tests("ProxyTests", ["Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives"]),
+    tests("ProxyTests", ["Proxy", "Framing", "Tun", "Packet", "Control", "Crypto", "Kernel", "Primitives"]),
     tests("PacketTests", ["Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),
     tests("TunTests", ["Tun", "Packet", "Kernel", "Primitives", "CLinux"]),

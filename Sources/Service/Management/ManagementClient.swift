@@ -48,6 +48,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .malformed, .otherVersion: .software
     case .refused("badConfiguration", _): .configuration
     case .refused("unknownCommand", _): .software
+    case .refused(CaptureRequest.badFilter, _): .data
     case .refused(let code, _):
       switch FailureCode(code) {
       // What only the host itself says.
