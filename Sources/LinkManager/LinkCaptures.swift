@@ -11,7 +11,12 @@ extension LinkService {
   func answerCapture(_ arguments: [String: String]) async throws -> ManagementResponse {
     if arguments["at"] == "site" { return try await answerRemoteCapture(arguments) }
     let request = CaptureRequest(arguments)
-    let capture = try request.start()
+    let capture: Capture
+    do throws(CommandFailure) {
+      capture = try request.start()
+    } catch {
+      return .failure(CaptureRequest.badFilter, error.description)
+    }
     try captures.add(capture, by: account.user, request)
     if let adapter, await !adapter.add(capture) {
       captures.remove(capture)

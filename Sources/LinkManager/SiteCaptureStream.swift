@@ -12,22 +12,21 @@ import Tun
 extension LinkService {
   func answerRemoteCapture(_ arguments: [String: String]) async throws -> ManagementResponse {
     guard let agent = arguments["agent"] else { return .failure("malformed", "an agent is missing") }
-    // A filter that isn't one needn't go there.
-    do {
-      _ = try CaptureFilter(arguments["filter"] ?? "", linkType: .raw, snapLength: 262_144)
-    } catch {
-      throw CommandFailure(.data, "\(error)")
-    }
     guard let adapter else { throw CommandFailure(.data, "no site is connected") }
+    let target = await adapter.agents.first { $0.name == agent }?.agent.target
+    let linkType: LinkType = if case .interface = target { .ethernet } else { .raw }
+    let request: [String: String]
+    do throws(CommandFailure) {
+      request = try CaptureRequest.remote(arguments, linkType: linkType)
+    } catch {
+      return .failure(CaptureRequest.badFilter, error.description)
+    }
     let stream: LocalStream
     do {
       stream = try await adapter.connect(to: .capture, of: agent)
     } catch let error as LocalStreamError {
-      throw CommandFailure(.notPermitted, Self.reason(error, agent))
+      return .failure("notPermitted", Self.reason(error, agent))
     }
-    var request = arguments
-    request["at"] = nil
-    request["agent"] = nil
     try await stream.write(RemoteCapture.message(request))
     let first = try await Self.firstBytes(of: stream)
     log.notice("capture at a site begins", metadata: ["agent": "\(agent)"])

@@ -17,7 +17,7 @@ extension SiteService {
       }
       return try stream(capture, request, of: nil)
     } catch {
-      return .failure("failed", error.description)
+      return .failure(error.exitCode == .data ? CaptureRequest.badFilter : "failed", error.description)
     }
   }
 
@@ -73,8 +73,10 @@ final class InterfaceTap: Sendable {
   init(_ name: String, for capture: Capture) throws(CommandFailure) {
     do throws(TunError) {
       let wanted = capture.configuration
+      // A filter that came compiled is run by the capture, on what the kernel hands over.
+      let filter = wanted.filterCode == nil ? wanted.filter : ""
       let source = try PacketCapture(
-        PacketCapture.Configuration(interface: name, filter: wanted.filter, snapLength: wanted.snapLength))
+        PacketCapture.Configuration(interface: name, filter: filter, snapLength: wanted.snapLength))
       guard let linkType = source.linkType else {
         throw TunError(call: "pcap_datalink", device: name, cause: .badArgument("neither Ethernet nor IP"))
       }

@@ -14,7 +14,7 @@ extension SiteService {
   /// Answers a stream of packets.
   func openCapture(_ request: SiteServices.Request, _ grant: Grant) throws(Refusal) -> OwnedDescriptor {
     guard captures.claim() else {
-      throw Refusal(.tooMany, "\(CaptureList.limit) captures are under way")
+      throw Refusal(.tooMany, "\(CaptureList.remoteLimit) captures from remote are under way")
     }
     do throws(SystemError) {
       let pair = try UnixSocket.pair()
@@ -36,7 +36,7 @@ extension SiteService {
         throw CommandFailure(.data, "no request came, or none that can be read")
       }
       arguments["agent"] = request.rule.agent
-      let wanted = CaptureRequest(arguments)
+      let wanted = CaptureRequest(remote: arguments)
       let capture = try wanted.start()
       let tap: InterfaceTap? =
         if let interface = request.rule.interface { try InterfaceTap(interface.name, for: capture) } else { nil }

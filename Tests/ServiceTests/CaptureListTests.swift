@@ -21,7 +21,7 @@ import Tun
 
   @Test func whoAsksFromRemoteIsBounded() {
     let list = CaptureList()
-    for number in 0...CaptureList.limit { #expect(list.claim() == (number < CaptureList.limit)) }
+    for number in 0...CaptureList.remoteLimit { #expect(list.claim() == (number < CaptureList.remoteLimit)) }
     list.unclaim()
     #expect(list.claim())
   }
@@ -37,6 +37,23 @@ import Tun
   @Test func aBadFilterIsAnErrorWithItsReason() {
     let failure = #expect(throws: CommandFailure.self) { try CaptureRequest(["filter": "nonsense here"]).start() }
     #expect(failure?.exitCode == .data && failure?.description.contains("syntax error") == true)
+  }
+
+  @Test func aFilterGoesToASiteCompiled() throws {
+    let fields = try CaptureRequest.remote(
+      ["filter": "udp port 53", "at": "site", "agent": "a/b", "snap": "96"], linkType: .raw)
+    #expect(fields["agent"] == nil && fields["at"] == nil && fields["snap"] == "96")
+    let request = CaptureRequest(remote: fields)
+    #expect(request.configuration.filterCode?.isEmpty == false && request.configuration.filter == "udp port 53")
+    _ = try request.start()
+    for code in ["xyz", "0", "00", "0005000000000000", "ffff000000000000"] {
+      #expect(throws: CommandFailure.self) { try CaptureRequest(remote: ["code": code]).start() }
+    }
+    // Text that would be looked up, or is none, isn't even looked at.
+    #expect(CaptureRequest(remote: ["filter": "host nowhere.example"]).configuration.filterCode == [])
+    #expect(throws: CommandFailure.self) {
+      try CaptureRequest.remote(["filter": "ip6 protochain 6"], linkType: .raw)
+    }
   }
 
   @Test func numbersThatArentAreBounded() throws {

@@ -99,6 +99,28 @@ import Testing
     #expect(throws: CaptureFilterError.self) { _ = try Capture(Self.configuration { $0.filter = "ip\0" }) }
   }
 
+  @Test func `a compiled filter is the same elsewhere, and no code does harm`() throws {
+    let packet = TestPacket.udp(from: Self.ends.0, to: Self.ends.1, payload: [[1, 2, 3]]).bytes
+    for (text, matches) in [("udp port 2000", true), ("tcp", false), ("", true)] {
+      let filter = try CaptureFilter(text, linkType: .raw, snapLength: 65_535)
+      let other = try CaptureFilter(code: filter.code(), expression: text)
+      #expect(other.matches(packet.span, originalCount: packet.count) == matches, "\(text)")
+      #expect(other.code() == filter.code())
+    }
+    let code = try CaptureFilter("udp port 2000 or ip[30] > 3", linkType: .raw, snapLength: 65_535).code()
+    var random = SeededRandom(seed: 4)
+    for round in 0..<5000 {
+      var changed = code
+      for _ in 0...(round % 5) {
+        changed[Int.random(in: 0..<changed.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+      }
+      guard let filter = try? CaptureFilter(code: changed) else { continue }
+      _ = filter.matches(packet.span, originalCount: packet.count)
+    }
+    #expect(throws: CaptureFilterError.self) { _ = try CaptureFilter(code: [UInt8](repeating: 0, count: 7)) }
+    #expect(throws: CaptureFilterError.self) { _ = try CaptureFilter(code: [UInt8](repeating: 6, count: 8 * 4097)) }
+  }
+
   @Test func `a full ring drops and counts, and goes on when it is read`() throws {
     let capture = try Capture(Self.configuration())
     _ = capture.number(of: CaptureInterface("one", description: ""))

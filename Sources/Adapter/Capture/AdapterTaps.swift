@@ -86,7 +86,8 @@ struct AdapterTaps {
     _ direction: PacketDirection, at nanoseconds: Int64, offload: Offload, drop: DropReason? = nil,
     header: Span<UInt8>, payload: Span<Slice>, table: AgentTable, pool: borrowing SlabPool
   ) {
-    let flow = flow(of: header, direction, drop, table)
+    let tuple = Self.tuple(of: header, payload, pool)
+    let flow = flow(of: tuple, direction, drop, table)
     for index in captures.indices {
       guard let interface = flow.interfaces[index] else { continue }
       captures[index].record(
@@ -95,10 +96,16 @@ struct AdapterTaps {
     }
   }
 
-  private func flow(
-    of header: Span<UInt8>, _ direction: PacketDirection, _ drop: DropReason?, _ table: AgentTable
-  ) -> Flow {
+  /// What an ICMP error quotes stands in the payload of a packet that leaves.
+  private static func tuple(of header: Span<UInt8>, _ payload: Span<Slice>, _ pool: borrowing SlabPool) -> FiveTuple? {
     let tuple = FiveTuple(peeking: header)
+    guard tuple?.protocol == .icmp, !payload.isEmpty else { return tuple }
+    return pool.withSpan(payload[0]) { FiveTuple(peeking: $0) } ?? tuple
+  }
+
+  private func flow(
+    of tuple: FiveTuple?, _ direction: PacketDirection, _ drop: DropReason?, _ table: AgentTable
+  ) -> Flow {
     // An error quotes the packet that it is about, which went the other way.
     let known = tuple.flatMap { flows[$0] ?? flows[$0.reversed] }
     if let known, drop == nil { return known }

@@ -82,7 +82,7 @@ extension SiteLoop {
     var flow = tapped(key)
     var rest = slice
     while !rest.isEmpty {
-      let part = rest.prefix(SyntheticFlow.payloadLimit)
+      let part = rest.prefix(min(rest.count, SyntheticFlow.payloadLimit))
       rest = rest.dropping(part.count)
       let sum = pool.withSpan(part) { Checksum.sum($0) }
       let header = flow.packets.segment(from: side, [.psh, .ack], payloadCount: part.count, payloadSum: sum)

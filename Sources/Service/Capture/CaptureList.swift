@@ -7,6 +7,8 @@ public import Tun
 public final class CaptureList: Sendable {
   /// Captures at once: each has its memory and a thread.
   public static let limit = 4
+  /// Those of them that LinkManagers may have: one is left for the operator.
+  public static let remoteLimit = 3
 
   private struct Entry {
     let capture: Capture
@@ -42,7 +44,7 @@ public final class CaptureList: Sendable {
   /// Takes a place among those who may ask from remote, before they have said what they want.
   public func claim() -> Bool {
     claims.withLock { claims in
-      guard claims < Self.limit else { return false }
+      guard claims < Self.remoteLimit else { return false }
       claims += 1
       return true
     }

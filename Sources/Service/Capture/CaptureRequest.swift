@@ -3,6 +3,9 @@ public import Tun
 
 /// A capture as a command line or a LinkManager asks for it.
 public struct CaptureRequest: Sendable {
+  /// What a service says of a filter that it can't use.
+  public static let badFilter = "badFilter"
+
   public var configuration: CaptureConfiguration
 
   /// Reads what `CaptureOptions` wrote, and `agent`. Numbers that aren't are passed over: the command line has checked
@@ -16,6 +19,40 @@ public struct CaptureRequest: Sendable {
     configuration.onlyDrops = arguments["drops"] != nil
     configuration.packetLimit = arguments["count"].flatMap { UInt64($0) }
     configuration.timeLimit = arguments["seconds"].flatMap { Int64($0) }.map { .seconds(min(max(1, $0), 1 << 30)) }
+  }
+
+  /// Reads what a LinkManager asks a site for: its filter comes compiled, so that this host parses no text for it.
+  public init(remote arguments: [String: String]) {
+    self.init(arguments)
+    configuration.filterCode = Self.bytes(hexadecimal: arguments["code"] ?? "") ?? [0]
+    configuration.filter = String(configuration.filter.prefix(CaptureFilter.sizeLimit))
+  }
+
+  /// What a site is to be asked for, with the filter compiled for its packets.
+  ///
+  /// - Parameter linkType: of the site's packets: those of an interface have an Ethernet header.
+  public static func remote(
+    _ arguments: [String: String], linkType: LinkType
+  ) throws(CommandFailure) -> [String: String] {
+    var fields = arguments
+    fields["at"] = nil
+    fields["agent"] = nil
+    do throws(CaptureFilterError) {
+      let filter = try CaptureFilter(arguments["filter"] ?? "", linkType: linkType, snapLength: 262_144)
+      let code = filter.code()
+      // What the site would refuse needn't go there.
+      _ = try CaptureFilter(code: code, expression: filter.expression)
+      fields["code"] = code.map { String($0 >> 4, radix: 16) + String($0 & 0xF, radix: 16) }.joined()
+    } catch {
+      throw CommandFailure(.data, "\(error)")
+    }
+    return fields
+  }
+
+  private static func bytes(hexadecimal text: String) -> [UInt8]? {
+    let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+    guard digits.count % 2 == 0, !digits.contains(nil) else { return nil }
+    return stride(from: 0, to: digits.count, by: 2).map { UInt8((digits[$0] ?? 0) << 4 | (digits[$0 + 1] ?? 0)) }
   }
 
   /// Makes the capture.

@@ -49,6 +49,7 @@ public enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible 
     case .refused("badConfiguration", _): .configuration
     case .refused("badArgument", _): .usage
     case .refused("unknownCommand", _): .software
+    case .refused(CaptureRequest.badFilter, _): .data
     case .refused(let code, _):
       switch FailureCode(code) {
       // What only the host itself says.

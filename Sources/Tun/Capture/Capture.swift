@@ -25,6 +25,9 @@ public struct CaptureInterface: Hashable, Sendable {
 public struct CaptureConfiguration: Hashable, Sendable {
   /// In the language of pcap-filter(7); all packets if it is empty.
   public var filter = ""
+  /// The filter as somebody else has compiled it, for the one kind of packets that there are: `CaptureFilter.code`. What
+  /// `filter` says is shown, and not compiled.
+  public var filterCode: [UInt8]?
   /// Bytes of a packet that are kept, 64 to 262,144.
   public var snapLength = 262_144
   /// The agent whose packets are wanted, `SITE/AGENT` at a LinkManager and `AGENT` at a site; all if `nil`.
@@ -89,8 +92,13 @@ public final class Capture: Sendable {
     var bounded = configuration
     bounded.snapLength = min(max(64, configuration.snapLength), 262_144)
     self.configuration = bounded
-    filter = try CaptureFilter(configuration.filter, linkType: .raw, snapLength: bounded.snapLength)
-    ethernetFilter = try CaptureFilter(configuration.filter, linkType: .ethernet, snapLength: bounded.snapLength)
+    if let code = configuration.filterCode {
+      filter = try CaptureFilter(code: code, expression: configuration.filter)
+      ethernetFilter = try CaptureFilter(code: code, expression: configuration.filter)
+    } else {
+      filter = try CaptureFilter(configuration.filter, linkType: .raw, snapLength: bounded.snapLength)
+      ethernetFilter = try CaptureFilter(configuration.filter, linkType: .ethernet, snapLength: bounded.snapLength)
+    }
     ring = try CaptureRing(capacity: bounded.memory)
   }
 

@@ -52,6 +52,73 @@ public struct CaptureFilterError: Error, Hashable, Sendable, CustomStringConvert
     unsafe program = UnsafeMutableRawPointer(made)
   }
 
+  /// A filter that somebody else has compiled: no text of theirs is parsed, and no name in it is looked up.
+  ///
+  /// - Parameters:
+  ///   - code: as from `code`; empty for all packets. Whatever it is, it reads nothing but the packet, and ends.
+  ///   - expression: what it was compiled from; for people.
+  public init(code: [UInt8], expression: String = "") throws(CaptureFilterError) {
+    self.expression = expression
+    guard !code.isEmpty else {
+      unsafe program = nil
+      return
+    }
+    let count = code.count / Self.instructionSize
+    guard code.count % Self.instructionSize == 0, count <= Self.instructionLimit,
+      let memory = unsafe calloc(count, MemoryLayout<bpf_insn>.stride)
+    else { throw CaptureFilterError(expression: expression, reason: "its code is too long, or cut") }
+    let instructions = unsafe memory.bindMemory(to: bpf_insn.self, capacity: count)
+    var isUnknown = false
+    for index in 0..<count {
+      let start = index * Self.instructionSize
+      let number = { (range: Range<Int>) in range.reduce(UInt32(0)) { $0 << 8 | UInt32(code[start + $1]) } }
+      let operation = UInt16(number(0..<2))
+      unsafe instructions[index] = bpf_insn(
+        code: operation, jt: code[start + 2], jf: code[start + 3], k: number(4..<8))
+      // libpcap takes a jump backwards for good (`ip6 protochain`): it may never end.
+      if operation == Self.jump, number(4..<8) >= UInt32(count) { isUnknown = true }
+      // And it ends the process at operations that it doesn't know, some of which it takes for valid.
+      if !Self.operations.contains(operation) { isUnknown = true }
+    }
+    guard !isUnknown, unsafe bpf_validate(instructions, CInt(count)) != 0 else {
+      unsafe free(memory)
+      throw CaptureFilterError(expression: expression, reason: "its code isn't valid, or may not end")
+    }
+    let made = UnsafeMutablePointer<bpf_program>.allocate(capacity: 1)
+    unsafe made.initialize(to: bpf_program(bf_len: UInt32(count), bf_insns: instructions))
+    unsafe program = UnsafeMutableRawPointer(made)
+  }
+
+  /// Bytes of an instruction in `code`: operation (2), jumps (1 each), operand (4), in network order.
+  private static let instructionSize = 8
+  /// Instructions of a filter: as many as a kernel takes (BPF_MAXINSNS).
+  static let instructionLimit = 4096
+  /// All that libpcap's interpreter knows: loads, stores, jumps, arithmetic, returns (bpf(4)).
+  private static let operations: Set<UInt16> = [
+    0x00, 0x01, 0x02, 0x03, 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x60, 0x61, 0x80, 0x81, 0xB1,
+    0x05, 0x15, 0x1D, 0x25, 0x2D, 0x35, 0x3D, 0x45, 0x4D,
+    0x04, 0x0C, 0x14, 0x1C, 0x24, 0x2C, 0x34, 0x3C, 0x44, 0x4C, 0x54, 0x5C, 0x64, 0x6C, 0x74, 0x7C, 0x84, 0x94, 0x9C,
+    0xA4, 0xAC, 0x06, 0x16, 0x07, 0x87,
+  ]
+  /// BPF_JMP | BPF_JA
+  private static let jump: UInt16 = 0x05
+
+  /// The compiled filter, for another program that runs it.
+  public borrowing func code() -> [UInt8] {
+    guard let program = unsafe program?.assumingMemoryBound(to: bpf_program.self) else { return [] }
+    let found = unsafe program.pointee
+    var bytes: [UInt8] = []
+    for index in unsafe 0..<Int(found.bf_len) {
+      let instruction = unsafe found.bf_insns[index]
+      bytes += [
+        UInt8(truncatingIfNeeded: instruction.code >> 8), UInt8(truncatingIfNeeded: instruction.code), instruction.jt,
+        instruction.jf,
+      ]
+      bytes += (0..<4).map { UInt8(truncatingIfNeeded: instruction.k >> UInt32(24 - 8 * $0)) }
+    }
+    return bytes
+  }
+
   /// - Returns: what libpcap says if it can't be compiled.
   private static func compile(
     _ expression: String, _ kind: CInt, _ snapLength: Int, into program: UnsafeMutablePointer<bpf_program>?
