@@ -14,8 +14,9 @@ import Testing
     event.reason = "valve"
     // In transactions of one and of several.
     for number in 0..<(entries / 3) {
-      try store.append([event], time: Int64(number))
-      try store.append([event, AuditEvent(.disconnect, account: "ann")], time: Int64(number))
+      try store.append([AuditLine(event: event, time: Int64(number))])
+      try store.append(
+        [event, AuditEvent(.disconnect, account: "ann")].map { AuditLine(event: $0, time: Int64(number)) })
     }
     return store
   }
@@ -98,7 +99,7 @@ import Testing
     var event = AuditEvent(.connect, account: String(repeating: "a", count: 5000))
     event.reason = String(repeating: "é", count: 5000)
     event.agents = Array(repeating: String(repeating: "b", count: 5000), count: 5000)
-    try store.append([event], time: 0)
+    try store.append([AuditLine(event: event, time: 0)])
     let entry = try #require(try store.audit(after: 0, limit: 1).first)
     #expect(entry.event.reason?.utf8.count == AccessLimits.textBytes && entry.event.account?.count == 256)
     #expect(entry.event.agents?.count == AccessLimits.ruleAgents)

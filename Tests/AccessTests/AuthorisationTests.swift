@@ -187,6 +187,15 @@ import Testing
       times.append(took)
     }
     times.sort()
+    // Lists of what an account may see are the same as asking for each.
+    for account in ["u0", "u555", "nobody"] {
+      var listed: Set<String> = []
+      let took = ContinuousClock().measure { listed = Authorisation.sites(state, account: account, now: Plant.now) }
+      let asked = state.sites.keys.filter {
+        Authorisation.concerns(state, account: account, site: $0, now: Plant.now)
+      }
+      #expect(listed == Set(asked) && took < .milliseconds(200), "\(took)")
+    }
     print("decision among 10,000 sites and rules: median \(times[150]), 99 % \(times[297])")
     // Unoptimised and on a machine that does other things, too.
     #expect(times[150] < .milliseconds(10))

@@ -37,7 +37,7 @@ import Testing
         if more.isEmpty { break }
         output += more
       }
-      usleep(UInt32.random(in: 0...60_000))
+      usleep(UInt32.random(in: 0...150_000))
       kill(process.processIdentifier, SIGKILL)
       output += pipe.fileHandleForReading.readDataToEndOfFile()
       process.waitUntilExit()

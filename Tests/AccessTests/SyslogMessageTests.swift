@@ -43,8 +43,9 @@ import Testing
 
   /// Reads the structured data as section 6.3.3 says; `nil` if it isn't like that.
   private func parameters(_ message: String) -> [(String, String)]? {
-    guard let start = message.firstIndex(of: "[") else { return nil }
-    var rest = message[start...].dropFirst()
+    // No field before it has a space.
+    guard let start = message.firstRange(of: " [") else { return nil }
+    var rest = message[start.upperBound...]
     guard let space = rest.firstIndex(of: " "), rest[..<space] == "audit@32473" else { return nil }
     rest = rest[space...]
     var found: [(String, String)] = []

@@ -38,7 +38,7 @@ import Testing
     // 2026-03-29 01:00 UTC and 2026-10-25 01:00 UTC; far behind what the file lists, 2090-03-26.
     #expect(berlin.offset(at: 1_774_746_000 - 1) == (3600, 1_774_746_000))
     #expect(berlin.offset(at: 1_774_746_000) == (7200, 1_792_890_000))
-    #expect(berlin.offset(at: 3_793_870_800 - 1).offset == 3600 && berlin.offset(at: 3_793_870_800).offset == 7200)
+    #expect(berlin.offset(at: 3_794_173_200 - 1).offset == 3600 && berlin.offset(at: 3_794_173_200).offset == 7200)
     let utc = try rules(bytes("Etc/UTC"))
     #expect(utc.offset(at: 0) == (0, nil))
     // Without summer time for good, and summer all the year.

@@ -7,21 +7,26 @@ import Glibc
 //
 //     StoreWriter STORE KEY FIRST
 
-setvbuf(stdout, nil, _IONBF, 0)
+/// Unbuffered: what was said before the end is heard.
+func say(_ line: String) {
+  let bytes = Array((line + "\n").utf8)
+  _ = unsafe bytes.withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+}
+
 let arguments = CommandLine.arguments
 guard arguments.count == 4, let first = Int(arguments[3]) else { exit(64) }
 let key = try PrivateKey(contentsOf: arguments[2])
 let store = try AccessStore(path: arguments[1], key: key)
 let operations = Operations(store: store, gateKey: key.keyHash)
-print("open")
+say("open")
 var number = first
 while true {
   let name = "site-\(number)"
   _ = try operations.perform(.addSite(name, .root, hours: 1), by: .host, time: Int64(number) * 1_000_000)
-  print("added \(name)")
+  say("added \(name)")
   if number % 3 == 0 {
     _ = try operations.perform(.removeSite(name), by: .host, time: Int64(number) * 1_000_000)
-    print("removed \(name)")
+    say("removed \(name)")
   }
   number += 1
 }

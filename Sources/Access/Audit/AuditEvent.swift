@@ -64,6 +64,18 @@ public struct AuditEvent: Hashable, Sendable, Codable {
   }
 }
 
+/// An event and when it happened, before it has its place.
+public struct AuditLine: Hashable, Sendable {
+  public var event: AuditEvent
+  /// Microseconds since 1970.
+  public var time: Int64
+
+  public init(event: AuditEvent, time: Int64) {
+    self.event = event
+    self.time = time
+  }
+}
+
 /// An event with its place in the audit.
 public struct AuditEntry: Hashable, Sendable, Codable {
   /// From 1, without a gap.

@@ -5,9 +5,8 @@ internal import GRDB
 /// The audit's tables.
 enum AuditLog {
   /// Appends events, in one transaction with whatever they tell of.
-  /// - Parameter time: microseconds since 1970.
-  static func append(_ events: [AuditEvent], time: Int64, key: PrivateKey, to db: Database) throws {
-    guard !events.isEmpty else { return }
+  static func append(_ lines: [AuditLine], key: PrivateKey, to db: Database) throws {
+    guard !lines.isEmpty else { return }
     var number: Int64 = 0
     var hash = AuditChain.start
     if let last = try Row.fetchOne(db, sql: "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1") {
@@ -15,9 +14,9 @@ enum AuditLog {
       hash = Array(last["hash"] as Data)
     }
     let before = number
-    for event in events {
+    for line in lines {
       number += 1
-      let body = try AccessJSON.encode(AuditEntry(number: number, time: time, event: event.bounded()))
+      let body = try AccessJSON.encode(AuditEntry(number: number, time: line.time, event: line.event.bounded()))
       hash = try AuditChain.hash(body, after: hash)
       try db.execute(
         sql: "INSERT INTO audit VALUES(?, ?, ?)", arguments: [number, Data(body), Data(hash)])

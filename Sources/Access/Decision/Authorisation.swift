@@ -75,6 +75,30 @@ extension Authorisation {
     return !applicable(state, account, site, domain).isEmpty
   }
 
+  /// All sites that a rule might let an account reach at some time. Its time depends on how many these are.
+  public static func sites(_ state: AccessState, account name: String, now: Int64) -> Set<String> {
+    guard let account = state.accounts[name], account.isValid(at: now), account.role.mayConnect else { return [] }
+    var found: Set<String> = []
+    var seen: Set<DomainPath> = []
+    for subject in state.subjects(of: name) {
+      for id in state.rulesBySubject[subject] ?? [] {
+        guard let rule = state.rules[id], rule.isEnabled else { continue }
+        guard let site = rule.site else {
+          var waiting = [rule.domain]
+          while let domain = waiting.popLast() {
+            guard seen.insert(domain).inserted else { continue }
+            if account.reaches(domain) { found.formUnion(state.sites(in: domain)) }
+            waiting += state.children(of: domain)
+          }
+          continue
+        }
+        guard let domain = state.sites[site]?.domain else { continue }
+        if rule.domain.contains(domain), account.reaches(domain) { found.insert(site) }
+      }
+    }
+    return found
+  }
+
   /// A rule, and what the time says about it.
   private struct Candidate {
     let rule: AccessRule

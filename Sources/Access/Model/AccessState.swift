@@ -24,6 +24,7 @@ public struct AccessState: Sendable {
   /// By the hash of a code that is out.
   public private(set) var codes: [SHA256Text: String] = [:]
   private(set) var rulesByKey: [RuleKey: [AccessRule.ID]] = [:]
+  private(set) var rulesBySubject: [AccessRule.Subject: Set<AccessRule.ID>] = [:]
   private(set) var groupsByMember: [String: Set<String>] = [:]
   private(set) var sitesByDomain: [DomainPath: Set<String>] = [:]
   /// Direct children.
@@ -130,6 +131,7 @@ extension AccessState {
     rules[rule.id] = rule
     nextRule = max(nextRule, rule.id + 1)
     rulesByKey[RuleKey(domain: rule.domain, subject: rule.subject), default: []].append(rule.id)
+    rulesBySubject[rule.subject, default: []].insert(rule.id)
     guard let slots = rule.slots else { return }
     if zoneCache[slots.zone] == nil { zoneCache[slots.zone] = zones.rules(slots.zone) }
     schedules[rule.id] = zoneCache[slots.zone].map { WeeklySchedule(slots, zone: $0) }
@@ -140,6 +142,7 @@ extension AccessState {
     let key = RuleKey(domain: rule.domain, subject: rule.subject)
     rulesByKey[key]?.removeAll { $0 == id }
     if rulesByKey[key]?.isEmpty == true { rulesByKey[key] = nil }
+    rulesBySubject[rule.subject]?.remove(id)
     schedules[id] = nil
   }
 

@@ -127,6 +127,6 @@ public final class Operations: Sendable {
     event.operation = operation.kind.rawValue
     event.object = operation.object
     event.reason = "\(error)"
-    try? store.append([event], time: time)
+    try? store.append([AuditLine(event: event, time: time)])
   }
 }

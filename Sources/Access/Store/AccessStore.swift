@@ -1,5 +1,6 @@
 public import Crypto
 internal import Foundation
+internal import Glibc
 internal import GRDB
 internal import Synchronization
 
@@ -109,7 +110,7 @@ public final class AccessStore: Sendable {
             return .rollback
           }
           for change in step.changes { try AccessRows.write(change, to: db) }
-          try AuditLog.append(step.events, time: time, key: self.key, to: db)
+          try AuditLog.append(step.events.map { AuditLine(event: $0, time: time) }, key: self.key, to: db)
           if !step.changes.isEmpty {
             var after = before
             after.apply(step.changes)
@@ -128,10 +129,9 @@ public final class AccessStore: Sendable {
 
   // MARK: Audit
 
-  public func append(_ events: [AuditEvent], time: Int64) throws(AccessStoreError) {
-    try guarding {
-      try self.pool.write { db in try AuditLog.append(events, time: time, key: self.key, to: db) }
-    }
+  /// Appends in one transaction.
+  public func append(_ lines: [AuditLine]) throws(AccessStoreError) {
+    try guarding { try self.pool.write { db in try AuditLog.append(lines, key: self.key, to: db) } }
   }
 
   /// Entries behind a number, the oldest first; `AccessLimits.auditPage` at most.
@@ -190,7 +190,7 @@ public final class AccessStore: Sendable {
         try db.execute(sql: "VACUUM INTO ?", arguments: [partial])
       }
       try Self.check(partial)
-      try Self.rename(partial, destination)
+      try Self.put(partial, at: destination)
     }
   }
 
@@ -204,22 +204,25 @@ public final class AccessStore: Sendable {
       let bytes = try Data(contentsOf: URL(fileURLWithPath: backup), options: .alwaysMapped)
       let file = try FileHandle(forWritingTo: URL(fileURLWithPath: partial))
       try file.write(contentsOf: bytes)
-      try file.synchronize()
       try file.close()
       // What they hold belongs to the file that goes.
       for suffix in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) }
-      try rename(partial, path)
+      try put(partial, at: path)
     } catch {
       throw AccessStoreError(error, path: backup)
     }
   }
 
-  private static func rename(_ from: String, _ to: String) throws {
-    let url = URL(fileURLWithPath: to)
-    if FileManager.default.fileExists(atPath: to) {
-      _ = try FileManager.default.replaceItemAt(url, withItemAt: URL(fileURLWithPath: from))
-    } else {
-      try FileManager.default.moveItem(at: URL(fileURLWithPath: from), to: url)
+  /// Gives a whole file its name, in the place of another one, so that it outlives a power cut.
+  private static func put(_ from: String, at to: String) throws {
+    for path in [from, URL(fileURLWithPath: to).deletingLastPathComponent().path] {
+      let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw AccessStoreError.failed("\(path) can't be opened") }
+      fsync(descriptor)
+      Glibc.close(descriptor)
+    }
+    guard unsafe Glibc.rename(from, to) == 0 else {
+      throw AccessStoreError.failed(unsafe "\(to): \(String(cString: strerror(errno)))")
     }
   }
 
