@@ -48,6 +48,7 @@ struct RunCommand: ParsableCommand {
       let management = try ManagementSocket(
         directory: location.gate.path, program: "gatemanager", version: GateManagerCommand.version
       ) { request in
+        if request.command == ManagementRequest.operation { return service.answer(request) }
         guard request.command == "status" || request.command == "metrics" else {
           return .failure("unknownCommand", "this gatemanager doesn't know `\(request.command)`")
         }
