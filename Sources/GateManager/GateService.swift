@@ -11,6 +11,8 @@ import Synchronization
 final class GateService: Sendable {
   /// Where it listens; the port that was given if 0 was asked for.
   let endpoint: Endpoint
+  /// The GateManager's own.
+  let name: String
   /// For whoever asks for more than a peer may. What it changes takes effect at once.
   let operations: Operations
   private let mailbox: Mailbox<FrontCommand>
@@ -25,6 +27,7 @@ final class GateService: Sendable {
   ) throws {
     let keys = try directory.loadKeys()
     let store = try directory.openStore(keys)
+    name = keys.gate
     let listener = try Socket.listen(on: options.listen)
     endpoint = Socket.localEndpoint(listener) ?? options.listen
     let mailbox = try Mailbox<FrontCommand>()

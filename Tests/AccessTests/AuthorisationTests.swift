@@ -131,6 +131,23 @@ import Testing
     #expect(throws: AccessDenial.zoneUnusable(rule: 1, zone: "Europe/Atlantis")) { _ = try decide(state) }
   }
 
+  /// Sessions are judged anew by this alone.
+  @Test func whatADecisionDependsOnIsCounted() throws {
+    var state = Plant.state()
+    var ann = try #require(state.accounts["a-ann"])
+    var site = try #require(state.sites["a-north"])
+    ann.pcs.removeAll()
+    ann.password = "other"
+    site.key = nil
+    let before = state.decisions
+    state.apply([.putAccount(ann), .putSite(site)])
+    #expect(state.decisions == before)
+    ann.isEnabled = false
+    site.domain = .root
+    state.apply([.putAccount(ann), .putSite(site), .removeRule(1)])
+    #expect(state.decisions == before + 3)
+  }
+
   @Test func eachDenialIsOneLine() {
     let slots = WeeklySlots(zone: "UTC", slots: [WeeklySlots.Slot("mon 06:00-07:00")!])!
     let all: [AccessDenial] = [

@@ -29,7 +29,14 @@ import Testing
     let agent = AgentDescription(
       name: "x", target: .device(.v4), tcp: [.all], udp: [.all], ftp: [PortRange(21)!], icmp: true)
     let left = PortLimits.mobile.narrowing(agent)
-    #expect(left.tcp == PortLimits.mobile.tcp && left.udp.isEmpty && left.ftp.isEmpty && !left.icmp)
+    #expect(left?.tcp == PortLimits.mobile.tcp && left?.udp == [] && left?.ftp == [] && left?.icmp == false)
+    // Nothing without a port, and nothing that has none.
+    #expect(PortLimits.mobile.narrowing(AgentDescription(name: "x", target: .device(.v4), icmp: true)) == nil)
+    let interface = AgentDescription(name: "x", target: .interface(InterfaceAccess(discovery: ["arp"])), tcp: [.all])
+    #expect(PortLimits.mobile.narrowing(interface) == nil)
+    var captured = agent
+    captured.capture = true
+    #expect(PortLimits(tcp: [.all], udp: [.all], icmp: true).narrowing(captured)?.capture == false)
     #expect(PortLimits().description == "no port")
   }
 }

@@ -170,14 +170,14 @@ extension Authorisation {
     var narrowed = agent
     if usable.allSatisfy({ $0.rule.ports != nil }) {
       let allowed = usable.reduce(PortLimits()) { $0.union($1.rule.ports ?? PortLimits()) }
-      narrowed = allowed.narrowing(agent)
-      guard narrowed.offersAnything || !agent.offersAnything else {
+      guard let rest = allowed.narrowing(agent) else {
         throw .ports(agent: agent.name, rule: first.rule.id, allowed: allowed)
       }
+      narrowed = rest
     }
     if let limits = role.portLimits {
-      narrowed = limits.narrowing(narrowed)
-      guard narrowed.offersAnything else { throw .rolePorts(agent: agent.name, role) }
+      guard let rest = limits.narrowing(narrowed) else { throw .rolePorts(agent: agent.name, role) }
+      narrowed = rest
     }
     // As long as the longest of them, where one without slots is for always.
     let until = usable.contains { $0.changes == nil } ? nil : usable.compactMap(\.changes).max()
@@ -185,14 +185,11 @@ extension Authorisation {
       PortLimits.merged(narrowed.tcp) != PortLimits.merged(agent.tcp)
       || PortLimits.merged(narrowed.udp) != PortLimits.merged(agent.udp)
       || PortLimits.merged(narrowed.ftp) != PortLimits.merged(agent.ftp) || narrowed.icmp != agent.icmp
+      || narrowed.capture != agent.capture
     return (
       Agent(
         description: isNarrowed ? narrowed : agent, isNarrowed: isNarrowed, rules: usable.map(\.rule.id)),
       until
     )
   }
-}
-
-extension AgentDescription {
-  var offersAnything: Bool { !tcp.isEmpty || !udp.isEmpty || icmp }
 }

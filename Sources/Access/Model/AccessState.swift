@@ -33,6 +33,8 @@ public struct AccessState: Sendable {
   private(set) var schedules: [AccessRule.ID: WeeklySchedule] = [:]
   /// The identifier that the next rule gets: higher than that of any rule there ever was.
   public internal(set) var nextRule: AccessRule.ID = 1
+  /// Another number whenever a decision might be another one. A login, which adds a PC, changes none.
+  public internal(set) var decisions = 0
   private let zones: ZoneCatalog
   private var zoneCache: [String: ZoneRules] = [:]
 
@@ -79,6 +81,7 @@ extension AccessState {
 
   /// Rules and memberships of what is removed go with it, as they do in the store.
   public mutating func apply(_ change: AccessChange) {
+    if matters(change) { decisions += 1 }
     switch change {
     case .putDomain(let domain):
       domains[domain.path] = domain
@@ -112,6 +115,20 @@ extension AccessState {
       removeRules { $0.site == name }
     case .putRule(let rule): put(rule)
     case .removeRule(let id): removeRule(id)
+    }
+  }
+
+  /// Whether decisions may depend on it.
+  private func matters(_ change: AccessChange) -> Bool {
+    switch change {
+    case .putAccount(var account):
+      guard let old = accounts[account.name] else { return true }
+      account.pcs = old.pcs
+      account.password = old.password
+      return account != old
+    case .putSite(let site): return sites[site.name].map { $0.domain != site.domain } ?? true
+    case .putDomain, .removeDomain, .removeAccount, .putGroup, .removeGroup, .removeSite, .putRule, .removeRule:
+      return true
     }
   }
 

@@ -14,15 +14,19 @@ public struct PortLimits: Hashable, Sendable, Codable {
   /// LinkManager Mobile: web, remote desktop and VNC.
   public static let mobile = PortLimits(tcp: [80, 443, 3389, 5900].compactMap { PortRange($0) })
 
-  /// What is left of an agent within these limits. FTP's data connections have ports of their own, but they belong to
-  /// a control connection, which is judged like any other.
-  public func narrowing(_ agent: AgentDescription) -> AgentDescription {
+  /// What is left of an agent within these limits; `nil` for nothing, as of an interface of the site, which has no ports.
+  ///
+  /// FTP's data connections have ports of their own, but they belong to a control connection, which is judged like any
+  /// other. A capture shows what others do, too.
+  public func narrowing(_ agent: AgentDescription) -> AgentDescription? {
+    if case .interface = agent.target { return nil }
     var agent = agent
     agent.tcp = Self.intersection(agent.tcp, tcp)
     agent.udp = Self.intersection(agent.udp, udp)
     agent.ftp = Self.intersection(agent.ftp, tcp)
     agent.icmp = agent.icmp && icmp
-    return agent
+    agent.capture = false
+    return agent.tcp.isEmpty && agent.udp.isEmpty && !agent.icmp ? nil : agent
   }
 
   /// What either allows.

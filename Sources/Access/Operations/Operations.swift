@@ -28,6 +28,11 @@ public final class Operations: Sendable {
     _ operation: Operation, by actor: Actor, time: Int64
   ) throws(OperationError) -> OperationAnswer {
     let now = floorDiv(time, 1_000_000)
+    do throws(AccessStoreError) {
+      if try store.refresh() { changed(store.state) }
+    } catch {
+      throw .store("\(error)")
+    }
     do throws(OperationError) {
       let state = store.state
       try OperationPermission.check(operation, by: actor, state, now: now)

@@ -19,6 +19,12 @@ public final class AccessStore: Sendable {
     var state: AccessState
     /// Of the connection that writes: changes when somebody else's does.
     var version: Int64
+    var revision = 0
+
+    mutating func replace(_ state: AccessState) {
+      self.state = state
+      revision += 1
+    }
   }
 
   /// Opens a store, or makes one.
@@ -71,6 +77,9 @@ public final class AccessStore: Sendable {
   /// As it was when it was last read or changed by this process.
   public var state: AccessState { current.withLock { $0.state } }
 
+  /// Another number with each change of `state`, whoever made it.
+  public var revision: Int { current.withLock { $0.revision } }
+
   /// Reads it again if another process has changed it.
   /// - Returns: whether one has.
   public func refresh() throws(AccessStoreError) -> Bool {
@@ -82,8 +91,13 @@ public final class AccessStore: Sendable {
   @discardableResult private func refresh(_ db: Database) throws -> Bool {
     let version = try Self.dataVersion(db)
     guard version != current.withLock({ $0.version }) else { return false }
-    let state = try AccessRows.load(db, zones: zones)
-    current.withLock { $0 = Current(state: state, version: version) }
+    var state = try AccessRows.load(db, zones: zones)
+    current.withLock {
+      // Whatever was changed: it isn't known here.
+      state.decisions = $0.state.decisions + 1
+      $0.replace(state)
+      $0.version = version
+    }
     return true
   }
 
@@ -120,7 +134,7 @@ public final class AccessStore: Sendable {
           return .commit
         }
         // On the connection's own queue: what commits first is seen first.
-        if let next { self.current.withLock { $0.state = next } }
+        if let next { self.current.withLock { $0.replace(next) } }
         guard let result else { throw AccessStoreError.failed("no answer") }
         return result
       }

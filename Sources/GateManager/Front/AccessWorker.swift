@@ -63,15 +63,16 @@ private struct AccessLoop {
   let office: AccessOffice
   let logger: Logger
   let report: (AccessWorker.Event) -> Void
-  /// What isn't in the audit yet: a full disk may become empty again.
-  var unwritten: [AuditLine] = []
-  var omitted = 0
+  var backlog = AuditBacklog()
   var problem: String?
+  /// Of the state that the front has.
+  var revision: Int
 
   init(office: AccessOffice, logger: Logger, report: @escaping (AccessWorker.Event) -> Void) {
     self.office = office
     self.logger = logger
     self.report = report
+    revision = office.store.revision
   }
 
   mutating func run(_ mailbox: Mailbox<AccessWorker.Job>) {
@@ -89,11 +90,13 @@ private struct AccessLoop {
           note(AuditEvent(.stopped), Clock.unixMicroseconds)
           return write()
         case .login(let body, let address, let connection, let request):
-          // What came before it stands before it.
+          // What came before it stands before it, and what another process has changed counts.
           write()
+          look()
           answer(office.login(body, address: address), connection, request)
         case .enroll(let body, let address, let connection, let request):
           write()
+          look()
           answer(office.enroll(body, address: address), connection, request)
         case .audit(let event, let time): note(event, time)
         }
@@ -104,28 +107,22 @@ private struct AccessLoop {
     }
   }
 
-  private func answer(_ outcome: AccessWorker.Outcome, _ connection: SlotID, _ request: UInt64?) {
-    if case .granted = outcome { report(.changed(office.store.state)) }
+  private mutating func answer(_ outcome: AccessWorker.Outcome, _ connection: SlotID, _ request: UInt64?) {
+    hand()
     report(.answered(outcome, connection: connection, request: request))
   }
 
   private mutating func note(_ event: AuditEvent, _ time: Int64) {
-    guard unwritten.count < GateLimits.unwrittenEvents else {
-      omitted += 1
-      return
-    }
-    unwritten.append(AuditLine(event: event, time: time))
+    backlog.add(AuditLine(event: event, time: time))
   }
 
   /// All that waits, in one transaction.
   private mutating func write() {
-    guard !unwritten.isEmpty else { return }
+    guard !backlog.lines.isEmpty else { return }
     do throws(AccessStoreError) {
-      try office.store.append(unwritten)
-      unwritten.removeAll()
+      let omitted = try backlog.write { lines throws(AccessStoreError) in try office.store.append(lines) }
       if omitted > 0 {
         logger.error("events are missing in the audit: it couldn't be written", metadata: ["count": "\(omitted)"])
-        omitted = 0
       }
       tell(nil)
     } catch {
@@ -135,11 +132,20 @@ private struct AccessLoop {
 
   private mutating func look() {
     do throws(AccessStoreError) {
-      if try office.store.refresh() { report(.changed(office.store.state)) }
-      if unwritten.isEmpty { tell(nil) }
+      _ = try office.store.refresh()
+      hand()
+      if backlog.lines.isEmpty { tell(nil) }
     } catch {
       tell("\(error)")
     }
+  }
+
+  /// Gives the front what has changed, whoever has changed it.
+  private mutating func hand() {
+    let current = office.store.revision
+    guard current != revision else { return }
+    revision = current
+    report(.changed(office.store.state))
   }
 
   private mutating func tell(_ found: String?) {

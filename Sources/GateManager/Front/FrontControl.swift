@@ -85,9 +85,10 @@ extension Front {
 
   /// Ends what rests on keys that aren't registered any more, and what the rules don't allow any more.
   func replace(_ state: AccessState) {
+    let decidesAnew = state.decisions != access.decisions
     access = state
     let new = Membership(state, now: Clock.unixSeconds)
-    defer { judgeSessionsAnew() }
+    defer { if decidesAnew { judgeSessionsAnew() } }
     guard new != membership else { return }
     membership = new
     siteOutages = siteOutages.filter { new.siteKeys[$0.key] != nil }
