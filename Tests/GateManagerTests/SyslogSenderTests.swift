@@ -37,7 +37,8 @@ import Testing
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
       // A port that is free now.
       let listener = try Socket.listen(on: Endpoint(IPAddress(127, 0, 0, 1), 0))
-      port = try #require(Socket.localEndpoint(listener)).port
+      let endpoint = Socket.localEndpoint(listener)
+      port = try #require(endpoint?.port)
       var configuration = ""
       if isTLS {
         let made = try PrivateKey.generate()
