@@ -17,7 +17,7 @@ extension OperationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .unknown(let word, let name): "there is no \(word) `\(name)`"
-    case .exists(let word, let name): "there is a \(word) `\(name)` already"
+    case .exists(let word, let name): "\(word) `\(name)` exists already"
     case .notPermitted(.host): "that is for those who work on GateManager's own host"
     case .notPermitted(.administer): "that is for domain administrators"
     case .notPermitted(.operate): "that is for administrators"
