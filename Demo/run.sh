@@ -89,7 +89,11 @@ if start_hosts; then
   step "iperf3 to the device" throughput
   step "iperf3 from the device" throughput --reverse
   step "capture at the relay: nothing readable, only TLS records" capture_is_sealed
-  [ -n "${HOLD-}" ] || step "disconnecting one site" disconnected
+  if [ -z "${HOLD-}" ]; then
+    step "disconnecting one site" disconnected
+    step "a rule that is switched off" rule_revoked
+    step "audit" audit_is_whole
+  fi
 else
   end_capture
   step "the hosts start and connect" false
