@@ -44,6 +44,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -73,12 +74,22 @@ let package = Package(
         .product(name: "CoreMetrics", package: "swift-metrics"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "Access",
+      dependencies: ["Control", "Crypto", "Primitives", .product(name: "GRDB", package: "GRDB.swift")],
+      swiftSettings: settings),
 
-    host("GateManager", ["Proxy", "Crypto"]),
+    host("GateManager", ["Access", "Proxy", "Crypto"]),
     host("SiteManager", ["Discovery", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
     host("LinkManager", ["Adapter", "Tun", "Packet", "Proxy", "Framing", "Crypto"]),
 
     tests("CryptoTests", ["Crypto"]),
+    .executableTarget(
+      name: "StoreWriter", dependencies: ["Access", "Control", "Crypto", "Primitives"], path: "Tests/StoreWriter",
+      swiftSettings: settings),
+    tests(
+      "AccessTests",
+      ["Access", "Control", "Crypto", "Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
@@ -102,7 +113,7 @@ let package = Package(
     tests(
       "GateManagerTests",
       [
-        "GateManager", "Adapter", "Proxy", "Framing", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        "GateManager", "Access", "Adapter", "Proxy", "Framing", "Service", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),

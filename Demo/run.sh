@@ -101,7 +101,11 @@ if start_hosts; then
   else
     step "an agent for the devices' network itself" false
   fi
-  [ -n "${HOLD-}" ] || step "disconnecting one site" disconnected
+  if [ -z "${HOLD-}" ]; then
+    step "disconnecting one site" disconnected
+    step "a rule that is switched off" rule_revoked
+    step "audit" audit_is_whole
+  fi
 else
   end_capture
   step "the hosts start and connect" false

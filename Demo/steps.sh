@@ -193,3 +193,34 @@ disconnected() {
   echo "site B: $seen; site A: $(probe "$(alias_of site-a web)" 80)"
   probe "$(alias_of site-a web)" 80 >/dev/null
 }
+
+# gm VERB...: the administrator's command line, at GateManager's host.
+gm() { at relay timeout --foreground 30 "$bin/gatemanager" "$@" --directory "$state/gatemanager"; }
+
+# A rule that is switched off cuts the connection that it allowed, at once, and says why.
+rule_revoked() {
+  local why began cut
+  gm why technician site-a web || return 1
+  gm rule disable 1 || return 1
+  began=$EPOCHREALTIME
+  eventually 5 web_is_gone || return 1
+  cut=$(awk -v began="$began" -v now="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", now - began }')
+  why=$(gm why technician site-a web) && { echo "it is still allowed: $why"; return 1; }
+  lm connect site-a --reason "once more" && { echo "it can be connected to"; return 1; }
+  gm rule enable 1 || return 1
+  echo "site A is cut after $cut: $why"
+}
+
+web_is_gone() { ! probe "$(alias_of site-a web)" 80 1 >/dev/null; }
+
+# Who did what is all there, and as it was written.
+audit_is_whole() {
+  local whole entries
+  whole=$(gm audit verify) || { echo "$whole"; return 1; }
+  entries=$(gm audit list) || return 1
+  for kind in created login enrolment "connect .*reason=\"demonstration $marker" "disconnect .*bytesFromSite" \
+    'ruleChange .*object="rule 1 off"' 'refusal .*operation="connect"'; do
+    grep -q "relayvpn-gate - $kind" <<<"$entries" || { echo "no entry for $kind"; echo "$entries"; return 1; }
+  done
+  echo "$(wc -l <<<"$entries") entries, $whole"
+}

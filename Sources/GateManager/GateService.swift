@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Kernel
@@ -10,6 +11,10 @@ import Synchronization
 final class GateService: Sendable {
   /// Where it listens; the port that was given if 0 was asked for.
   let endpoint: Endpoint
+  /// The GateManager's own.
+  let name: String
+  /// For whoever asks for more than a peer may. What it changes takes effect at once.
+  let operations: Operations
   private let mailbox: Mailbox<FrontCommand>
   private let relay: SpliceRelay
   private let worker: AccessWorker
@@ -21,13 +26,19 @@ final class GateService: Sendable {
     directory: GateDirectory, options: FrontOptions, durations: GateDurations? = nil, logger: Logger
   ) throws {
     let keys = try directory.loadKeys()
-    // The worker tells what can't be read of it.
-    let (membership, _) = directory.loadMembership()
+    let store = try directory.openStore(keys)
+    name = keys.gate
     let listener = try Socket.listen(on: options.listen)
     endpoint = Socket.localEndpoint(listener) ?? options.listen
     let mailbox = try Mailbox<FrontCommand>()
+    let announced = AnnouncedAgents()
+    operations = Operations(store: store, gateKey: keys.server.keyHash) {
+      announced[$0]
+    } changed: {
+      mailbox.send(.changed($0))
+    }
     let relay = try SpliceRelay(threads: options.relayThreads) { mailbox.send(.relayEnded($0, $1)) }
-    let worker = try AccessWorker(directory: directory, keys: keys, known: membership, logger: logger) {
+    let worker = try AccessWorker(office: AccessOffice(store: store, keys: keys), logger: logger) {
       mailbox.send(.access($0))
     }
     self.mailbox = mailbox
@@ -35,8 +46,8 @@ final class GateService: Sendable {
     self.worker = worker
     let front = try FrontBox(
       Front(
-        options: options, keys: keys, membership: membership, listener: listener, mailbox: mailbox, relay: relay,
-        worker: worker, durations: durations, logger: logger))
+        options: options, keys: keys, access: store.state, announced: announced, listener: listener, mailbox: mailbox,
+        relay: relay, worker: worker, durations: durations, logger: logger))
     thread = try Kernel.Thread(name: "front") { front.front.run() }
   }
 

@@ -17,11 +17,12 @@ struct GateRegister: Sendable {
   init(_ path: String) throws {
     self.path = path
     authority = try Identity.load(keyPath: "\(path)/ca.key", certificatePath: "\(path)/ca.pem")
+    for folder in ["users", "sites"] { try AtomicFile.makeDirectory("\(path)/\(folder)") }
     grantKey = try PrivateKey(contentsOf: "\(path)/grant.key").publicKey
     gateKey = try Certificate(contentsOf: "\(path)/server.pem").keyHash
   }
 
-  /// What `sites/NAME.json` and `users/NAME.json` hold; see `SiteRecord` and `UserRecord` of GateManager.
+  /// What `sites/NAME.json` and `users/NAME.json` of a version before 0.2 hold, which the service takes over; see `SiteRecord` and `UserRecord` of GateManager.
   private struct SiteRecord: Encodable {
     var version = 1
     var name: String

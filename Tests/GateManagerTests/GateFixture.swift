@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Glibc
@@ -37,10 +38,8 @@ final class GateFixture: Sendable {
 
   deinit {
     service.stop()
-    for folder in [directory.users.path, directory.sites.path, directory.path] {
-      for file in entries(of: folder) { unsafe unlink("\(folder)/\(file)") }
-      unsafe rmdir(folder)
-    }
+    for file in entries(of: directory.path) { unsafe unlink("\(directory.path)/\(file)") }
+    unsafe rmdir(directory.path)
   }
 
   private func entries(of folder: String) -> [String] {
@@ -60,17 +59,32 @@ final class GateFixture: Sendable {
 
   static let password = "Correct-Horse-7"
 
+  var state: AccessState { service.operations.store.state }
+
+  /// What a command would do.
+  @discardableResult func perform(_ operation: Access.Operation) throws -> OperationAnswer {
+    try service.operations.perform(operation, by: .host, time: Clock.unixMicroseconds)
+  }
+
+  /// Changes the store past all operations. The front hears of it with the next change.
+  func change(_ change: AccessChange) throws {
+    _ = try service.operations.store.transaction(time: 0) { _ throws(Never) in ([change], [], ()) }
+  }
+
+  func audit() throws -> [AuditEntry] {
+    try service.operations.store.audit(after: 0, limit: 1000)
+  }
+
   func addUser(_ name: String) throws {
-    try directory.users.save(
-      UserRecord(name: name, password: "\(PasswordHash(hashing: Self.password))", created: 0), replacing: false)
+    try perform(.addAccount(.init(name: name, domain: .root, password: Self.password, reachesAll: true)))
   }
 
   /// Makes a site's code.
   func addSite(_ name: String, expires: Int64 = Clock.unixSeconds + 60) throws -> EnrolmentCode {
     let code = try EnrolmentCode(gateKey: pin)
-    let enrolment = SiteRecord.Enrolment(
+    let enrolment = AccessSite.Enrolment(
       secretHash: Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes), expires: expires)
-    try directory.sites.save(SiteRecord(name: name, created: 0, enrolment: enrolment), replacing: true)
+    try change(.putSite(AccessSite(name: name, domain: .root, created: 0, enrolment: enrolment)))
     return code
   }
 

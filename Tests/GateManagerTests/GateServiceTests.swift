@@ -35,7 +35,7 @@ import Testing
     try fixture.addUser("ann")
     let credentials = try fixture.login("ann")
     #expect(credentials.certificate.commonName == "ann")
-    #expect(try fixture.directory.users.existing("ann").pcs.map(\.key) == [credentials.key.keyHash])
+    #expect(fixture.state.accounts["ann"]?.pcs.map(\.key) == [credentials.key.keyHash])
     for name in ["ann", "nobody", "../ann"] {
       #expect(failure { _ = try fixture.login(name, password: "wrong") } == .badCredentials)
     }
@@ -145,7 +145,7 @@ import Testing
     try new.send(.agents([plc]))
     #expect(fixture.eventually { $0.sites.first?.agents.count == 1 && $0.refusals["fenced"] ?? 0 >= 1 })
     // Removing the site's record ends its connection.
-    try fixture.directory.sites.remove("north")
+    try fixture.perform(.removeSite("north"))
     _ = try new.disconnected()
     #expect(fixture.eventually { $0.sites.isEmpty })
   }

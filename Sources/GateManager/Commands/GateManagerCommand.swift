@@ -1,3 +1,4 @@
+import Access
 import ArgumentParser
 import Crypto
 import Glibc
@@ -27,7 +28,9 @@ struct GateManagerCommand: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      InitCommand.self, RunCommand.self, UserCommand.self, SiteCommand.self, StatusCommand.self, MetricsCommand.self,
+      InitCommand.self, RunCommand.self, UserCommand.self, SiteCommand.self, DomainCommand.self, AccountCommand.self,
+      GroupCommand.self, RuleCommand.self, WhyCommand.self, AuditCommand.self, BackupCommand.self, RestoreCommand.self,
+      StatusCommand.self, MetricsCommand.self,
     ])
 }
 
@@ -54,6 +57,8 @@ func reporting(_ body: () throws -> Void) throws {
     try body()
   } catch let error as StoreError {
     throw fail("\(error)", error.exitCode)
+  } catch let error as OperationError {
+    throw fail(error.description.escaped, error.exitCode)
   } catch let error as ManagementError {
     throw fail("\(error)", error.exitCode)
   } catch let error as ManagementSocketError {

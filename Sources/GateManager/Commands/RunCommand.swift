@@ -1,4 +1,5 @@
 import ArgumentParser
+import Crypto
 import Glibc
 import Kernel
 import Logging
@@ -22,9 +23,20 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Threads that relay; each session has one.")
   var relayThreads = 2
 
+  @Option(help: "Send the audit there as it grows: \(SyslogTarget.rule).")
+  var syslog: String?
+
+  @Option(help: "The key hash of the receiver's certificate, sha256:…, for a receiver over TLS.")
+  var syslogKey: String?
+
   @OptionGroup var logging: LoggingOptions
 
+  private var receiver: SyslogTarget? { syslog.flatMap { SyslogTarget($0, key: syslogKey.flatMap { KeyHash($0) }) } }
+
   func validate() throws {
+    guard (syslog == nil && syslogKey == nil) || receiver != nil else {
+      throw ValidationError("--syslog takes \(SyslogTarget.rule), a key as 64 hexadecimal digits")
+    }
     guard Endpoint(text: listen) != nil else {
       throw ValidationError("--listen takes ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
     }
@@ -43,11 +55,15 @@ struct RunCommand: ParsableCommand {
       let metrics = MetricRegistry()
       metrics.install()
       let service = try start(endpoint, metrics, logger)
+      let sender = try receiver.map {
+        try SyslogSender(store: service.operations.store, host: service.name, target: $0, logger: logger)
+      }
       let table = MetricTable(GateMetrics.rows, registry: metrics)
       let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
       let management = try ManagementSocket(
         directory: location.gate.path, program: "gatemanager", version: GateManagerCommand.version
       ) { request in
+        if request.command == ManagementRequest.operation { return service.answer(request) }
         guard request.command == "status" || request.command == "metrics" else {
           return .failure("unknownCommand", "this gatemanager doesn't know `\(request.command)`")
         }
@@ -62,6 +78,7 @@ struct RunCommand: ParsableCommand {
       logger.notice("stopping", metadata: ["signal": "\(signal)"])
       management.stop()
       service.stop()
+      sender?.stop()
     }
   }
 

@@ -1,13 +1,12 @@
+import Access
 import ArgumentParser
-import Control
-import Crypto
 import Kernel
 import Service
 
 struct SiteCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "site", abstract: "Manages the sites that SiteManagers stand at.",
-    subcommands: [Add.self, List.self, Remove.self])
+    subcommands: [Add.self, List.self, Attach.self, Detach.self, Remove.self])
 
   struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,12 +19,15 @@ struct SiteCommand: ParsableCommand {
 
         EXAMPLES
           gatemanager site add plant-7
+          gatemanager site add plant-8 --domain ROOT.AcmeInc
           gatemanager site add press-{001..250} >codes
         """)
 
     @Argument(help: "The site's name: \(RecordName.rule). Or several.")
     var names: [String]
     @OptionGroup var location: DirectoryOption
+    @Option(help: "The domain, such as ROOT.AcmeInc.")
+    var domain = DomainPath.root
     @Option(help: "Hours until the code expires.")
     var hours = 24
     @Flag(help: "Make a new code for a site that exists; an enrolled SiteManager stays until the code is used.")
@@ -37,34 +39,19 @@ struct SiteCommand: ParsableCommand {
 
     func run() throws {
       try reporting {
-        let gate = location.gate
-        let keys = try gate.loadKeys()
         for name in names {
-          let code = try make(name, in: gate, keys)
+          guard RecordName.isValid(name) else { throw StoreError.invalidName(name) }
+          let operation: Operation = renew ? .renewSite(name, hours: hours) : .addSite(name, domain, hours: hours)
+          guard case .code(let code, _) = try location.perform(operation) else { return }
           if names.count == 1 {
             print("site \(name): enrol within \(hours) h with this code, once:")
             print("sitemanager enroll --gate HOST:443 --name \(name) --code CODE")
-            print(code.text)
+            print(code)
           } else {
-            print(name, code.text)
+            print(name, code)
           }
         }
       }
-    }
-
-    private func make(_ name: String, in gate: GateDirectory, _ keys: GateDirectory.Keys) throws -> EnrolmentCode {
-      let now = Clock.unixSeconds
-      let code = try EnrolmentCode(gateKey: keys.server.keyHash)
-      let enrolment = SiteRecord.Enrolment(
-        secretHash: Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes), expires: now + Int64(hours) * 3600)
-      if renew {
-        var record = try gate.sites.existing(name)
-        record.enrolment = enrolment
-        try gate.sites.save(record, replacing: true)
-      } else {
-        try gate.sites.save(SiteRecord(name: name, created: now, enrolment: enrolment), replacing: false)
-      }
-      return code
     }
   }
 
@@ -75,20 +62,47 @@ struct SiteCommand: ParsableCommand {
 
     func run() throws {
       try reporting {
-        _ = try location.gate.loadKeys()
-        let (sites, problems, _) = location.gate.sites.loadAll()
-        var table = Table("SITE", "ENROLLED", "CODE", "KEY")
+        guard case .sites(let sites) = try location.perform(.listSites) else { return }
+        var table = Table("SITE", "DOMAIN", "ENROLLED", "CODE", "KEY")
         for site in sites {
-          let code = site.enrolment.map {
-            $0.expires > Clock.unixSeconds ? "until \(Timestamp.text(unixSeconds: $0.expires))" : "expired"
+          let code = site.codeExpires.map {
+            $0 > Clock.unixSeconds ? "until \(Timestamp.text(unixSeconds: $0))" : "expired"
           }
           table.append(
-            site.name, site.enrolled.map { Timestamp.text(unixSeconds: $0) } ?? "no", code ?? "none",
+            site.name, site.domain.map { "\($0)" } ?? "waits",
+            site.enrolled.map { Timestamp.text(unixSeconds: $0) } ?? "no", code ?? "none",
             site.key.map { "\($0)" } ?? "")
         }
         print(table.isEmpty ? "no sites: add one with `gatemanager site add NAME`" : "\(table)")
-        if let problem = problems.first { throw problem }
       }
+    }
+  }
+
+  struct Attach: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Puts a site into a domain.", discussion: "Sessions that aren't allowed there end within two seconds.")
+
+    @Argument(help: "The site's name.")
+    var name: String
+    @Argument(help: "The domain, such as ROOT.AcmeInc.")
+    var domain: DomainPath
+    @OptionGroup var location: DirectoryOption
+
+    func run() throws {
+      try reporting { _ = try location.perform(.attachSite(name, domain)) }
+    }
+  }
+
+  struct Detach: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Takes a site out of its domain.", discussion: "Nobody reaches it until it is attached again.")
+
+    @Argument(help: "The site's name.")
+    var name: String
+    @OptionGroup var location: DirectoryOption
+
+    func run() throws {
+      try reporting { _ = try location.perform(.detachSite(name)) }
     }
   }
 
@@ -102,7 +116,7 @@ struct SiteCommand: ParsableCommand {
     @OptionGroup var location: DirectoryOption
 
     func run() throws {
-      try reporting { try location.gate.sites.remove(name) }
+      try reporting { _ = try location.perform(.removeSite(name)) }
     }
   }
 }

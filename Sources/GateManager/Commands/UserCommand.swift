@@ -1,12 +1,11 @@
+import Access
 import ArgumentParser
-import Control
-import Crypto
-import Kernel
 import Service
 
 struct UserCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "user", abstract: "Manages those who may log in with a LinkManager.",
+    commandName: "user", abstract: "Manages those who may log in with a LinkManager, and reach all there is.",
+    discussion: "For more than that, such as users of one customer or for one machine, see `account` and `rule`.",
     subcommands: [Add.self, List.self, Remove.self])
 
   struct Add: ParsableCommand {
@@ -15,34 +14,24 @@ struct UserCommand: ParsableCommand {
       discussion: """
         The password is read from a file, so that it stands in no process list: 12 characters or more, three of lower
         case, upper case, digits and others. Takes effect at once, with the service running or not.
+
+        The user gets a rule that allows all agents of all sites in the domain.
         """)
 
     @Argument(help: "The user's name: \(RecordName.rule).")
     var name: String
     @OptionGroup var location: DirectoryOption
-    @Option(help: "A file whose first line is the password; `-` is standard input.")
-    var passwordFile: String
+    @OptionGroup var password: PasswordFileOption
+    @Option(help: "The domain, such as ROOT.AcmeInc.")
+    var domain = DomainPath.root
 
     func run() throws {
       try reporting {
         _ = try location.gate.loadKeys()
         guard RecordName.isValid(name) else { throw StoreError.invalidName(name) }
-        let password = try readPassword()
-        do throws(PasswordPolicyError) { try PasswordPolicy.check(password) } catch { throw fail("\(error)", .data) }
-        let hash = try PasswordHash(hashing: password)
-        try location.gate.users.save(
-          UserRecord(name: name, password: "\(hash)", created: Clock.unixSeconds), replacing: false)
+        _ = try location.perform(
+          .addAccount(.init(name: name, domain: domain, password: try password.read(), reachesAll: true)))
         print("user \(name) may log in: linkmanager login --user \(name) --gate HOST:443")
-      }
-    }
-
-    private func readPassword() throws -> String {
-      do throws(CryptoError) {
-        let path = passwordFile == "-" ? "/dev/stdin" : passwordFile
-        let text = String(decoding: try AtomicFile.read(path, limit: 4096), as: UTF8.self)
-        return String(text.prefix { !$0.isNewline })
-      } catch {
-        throw fail("the password file can't be read: \(error)", .data)
       }
     }
   }
@@ -54,15 +43,13 @@ struct UserCommand: ParsableCommand {
 
     func run() throws {
       try reporting {
-        _ = try location.gate.loadKeys()
-        let (users, problems, _) = location.gate.users.loadAll()
+        guard case .accounts(let accounts) = try location.perform(.listAccounts) else { return }
         var table = Table("USER", "CREATED", "PCS")
-        for user in users {
+        for account in accounts where account.role.mayConnect {
           table.append(
-            user.name, Timestamp.text(unixSeconds: user.created), user.pcs.map(\.name).joined(separator: " "))
+            account.name, Timestamp.text(unixSeconds: account.created), account.pcs.joined(separator: " "))
         }
         print(table.isEmpty ? "no users: add one with `gatemanager user add NAME --password-file FILE`" : "\(table)")
-        if let problem = problems.first { throw problem }
       }
     }
   }
@@ -76,7 +63,7 @@ struct UserCommand: ParsableCommand {
     @OptionGroup var location: DirectoryOption
 
     func run() throws {
-      try reporting { try location.gate.users.remove(name) }
+      try reporting { _ = try location.perform(.removeAccount(name)) }
     }
   }
 }

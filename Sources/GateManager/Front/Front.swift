@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Kernel
@@ -9,6 +10,8 @@ import Service
 /// What other threads tell the front.
 enum FrontCommand: Sendable {
   case access(AccessWorker.Event)
+  /// What the operations' layer has changed.
+  case changed(AccessState)
   case relayEnded(SessionID, RelayEnd)
   case status(Mailbox<StatusReport>)
   case stop
@@ -49,7 +52,10 @@ final class Front {
   var connections: SlotMap<Connection>
   /// Connections that are nobody yet, by where they come from. Counted anew each tick.
   var strangers = StrangerCount()
+  /// Who may reach what. Decisions are made by it, and `membership` follows from it.
+  var access: AccessState
   var membership: Membership
+  let announced: AnnouncedAgents
   var registry = Registry()
   var sessions = SessionTable()
   var tickets = TicketStore()
@@ -62,7 +68,7 @@ final class Front {
   var totals = FrontTotals()
   /// Why and for how long sites were away, by name; of enrolled ones only.
   var siteOutages: [String: OutageLog] = [:]
-  /// What the worker found in the store and couldn't read.
+  /// What the worker found wrong with the store.
   var storeProblems: [String] = []
   let durations: GateDurations?
   /// Read once a turn of the loop.
@@ -78,13 +84,16 @@ final class Front {
   private var isExhausted = false
 
   init(
-    options: FrontOptions, keys: GateDirectory.Keys, membership: Membership, listener: consuming OwnedDescriptor,
+    options: FrontOptions, keys: GateDirectory.Keys, access: AccessState, announced: AnnouncedAgents,
+    listener: consuming OwnedDescriptor,
     mailbox: Mailbox<FrontCommand>, relay: SpliceRelay, worker: AccessWorker, durations: GateDurations?, logger: Logger
   ) throws {
     self.options = options
     connections = SlotMap(limit: options.connections)
     self.keys = keys
-    self.membership = membership
+    self.access = access
+    self.announced = announced
+    membership = Membership(access, now: Clock.unixSeconds)
     self.mailbox = mailbox
     self.relay = relay
     self.worker = worker
@@ -204,6 +213,7 @@ final class Front {
     for command in mailbox.receive() {
       switch command {
       case .access(let event): take(event)
+      case .changed(let state): replace(state)
       case .relayEnded(let session, let end): relayEnded(session, end)
       case .status(let reply): reply.send(report())
       case .stop: return false
@@ -240,6 +250,9 @@ final class Front {
     for id in sessions.ids(where: { _ in true }) { endSession(id, .stopping) }
     for id in connections.ids { close(id, .stopping) }
   }
+
+  /// Tells the audit, which is written by another thread.
+  func audit(_ event: AuditEvent) { worker.send(.audit(event, time: Clock.unixMicroseconds)) }
 
   func count(_ reason: Refusal) {
     refusals[reason, default: 0] &+= 1

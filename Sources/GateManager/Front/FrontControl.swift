@@ -1,3 +1,4 @@
+import Access
 import Control
 import Kernel
 import Logging
@@ -15,15 +16,15 @@ extension Front {
       case .online(let identity): arrived(id, identity, connection)
       case .enroll(let body, let request):
         ask(id, connection, request, keys: ["host:\(connection.host)"]) {
-          .enroll(body, connection: id, request: request)
+          .enroll(body, address: connection.address, connection: id, request: request)
         }
       case .login(let body, let request):
         let name = body.user.prefix(bytes: 64)
         ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
-          .login(body, connection: id, request: request)
+          .login(body, address: connection.address, connection: id, request: request)
         }
       case .agents(let agents, _): announced(agents, id, connection)
-      case .list(let request): list(id, request)
+      case .list(let request): list(id, request, connection)
       case .connect(let body, let request): connect(body, request, id, connection)
       case .cancel(let ending): cancel(ending, id, connection)
       case .note(let reason, let detail):
@@ -60,7 +61,7 @@ extension Front {
 
   func take(_ event: AccessWorker.Event) {
     switch event {
-    case .membership(let membership): replace(membership)
+    case .changed(let state): replace(state)
     case .storeProblems(let problems): storeProblems = problems
     case .answered(let outcome, let id, let request):
       // The connection may have gone: a failed try counts all the same.
@@ -69,9 +70,6 @@ extension Front {
       switch outcome {
       case .granted(let answer, let key, let identity):
         throttle.succeeded(keys)
-        var changed = membership
-        changed.add(key, identity)
-        replace(changed)
         logger.notice(
           identity.role == .siteManager ? "site enrolled" : "user logged in",
           metadata: ["name": "\(identity.name)", "key": "\(key)", "address": "\(address)"])
@@ -85,8 +83,12 @@ extension Front {
     }
   }
 
-  /// Ends what rests on keys that aren't registered any more.
-  private func replace(_ new: Membership) {
+  /// Ends what rests on keys that aren't registered any more, and what the rules don't allow any more.
+  func replace(_ state: AccessState) {
+    let decidesAnew = state.decisions != access.decisions
+    access = state
+    let new = Membership(state, now: Clock.unixSeconds)
+    defer { if decidesAnew { judgeSessionsAnew() } }
     guard new != membership else { return }
     membership = new
     siteOutages = siteOutages.filter { new.siteKeys[$0.key] != nil }
@@ -115,6 +117,7 @@ extension Front {
         fence(old)
       }
       siteOutages[name]?.recovered(now: now)
+      announced.set(name, nil)
       logger.notice("site online", metadata: ["site": "\(name)", "address": "\(connection.address)"])
     case .user(let name, let pc):
       registry.add(
@@ -145,6 +148,7 @@ extension Front {
         endSession(session, .siteOffline)
       }
       guard reason != .fenced else { return }
+      announced.set(name, nil)
       siteOutages[name, default: OutageLog()].lost(reason.text, now: now, unixSeconds: Clock.unixSeconds)
       logger.notice("site offline", metadata: ["site": "\(name)", "reason": "\(reason.text)"])
     case .user(let name, let pc):
@@ -158,11 +162,15 @@ extension Front {
   private func announced(_ agents: [AgentDescription], _ id: SlotID, _ connection: Connection) {
     guard case .site(let name) = connection.identity else { return }
     registry.announce(agents, by: name, on: id)
+    if registry.sites[name]?.connection == id { announced.set(name, agents) }
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
   }
 
-  private func list(_ id: SlotID, _ request: UInt64?) {
-    var summaries = registry.summaries(membership)
+  /// The sites that some rule lets the user reach at some time.
+  private func list(_ id: SlotID, _ request: UInt64?, _ connection: Connection) {
+    guard case .user(let user, _) = connection.identity else { return }
+    let visible = Authorisation.sites(access, account: user, now: Clock.unixSeconds)
+    var summaries = registry.summaries(membership, of: visible)
     var envelope = ControlEnvelope(.sites(summaries), request: request)
     // More than fits a message: then without what is known about the agents.
     if (try? envelope.encoded()) == nil {

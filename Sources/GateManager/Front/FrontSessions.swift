@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Kernel
@@ -12,30 +13,41 @@ extension Front {
     _ body: ControlMessage.Connect, _ request: UInt64?, _ id: SlotID, _ connection: Connection
   ) {
     guard case .user(let user, let pc) = connection.identity, let clientKey = connection.keyHash else { return }
+    let purpose = body.reason?.prefix(bytes: GateLimits.reasonBytes)
     func refuse(_ reason: Refusal, _ code: FailureCode, _ message: String) {
       count(reason)
       logger.warning(
         "connect refused", metadata: ["user": "\(user)", "site": "\(body.site)", "reason": "\(reason.text)"])
+      var event = AuditEvent(.refusal, account: user)
+      event.operation = AuditEvent.Kind.connect.rawValue
+      event.pc = pc
+      event.address = connection.address
+      event.site = body.site
+      event.agents = body.agents
+      event.reason = message
+      audit(event)
       enqueue(ControlPeer.failure(code, message, request), id)
     }
-    let agents: [AgentDescription]
-    switch registry.choose(body.site, body.agents, membership: membership) {
-    case .refused(let reason, let code, let message): return refuse(reason, code, message)
-    case .agents(let chosen): agents = chosen
+    let allowed: Authorisation
+    do throws(ConnectRefusal) {
+      allowed = try authorise(user, body, purpose)
+    } catch {
+      return refuse(error.reason, error.code, error.message)
     }
-    guard !agents.isEmpty else { return refuse(.unknownAgent, .notPermitted, "the site has no agent for you") }
     guard let site = registry.sites[body.site], let siteKey = membership.siteKeys[body.site] else { return }
+    let agents = allowed.agents.map(\.description)
     guard sessions.count(of: user) < GateLimits.sessionsPerUser, sessions.count < GateLimits.sessions else {
       return refuse(.tooManySessions, .busy, "you have too many sessions: end one first")
     }
     let created = Clock.unixSeconds
-    let hours = Int64(options.grantHours)
+    let limit = SessionLimit(
+      created: created, began: now, longest: Int64(options.grantHours) * 3600, until: allowed.until,
+      rules: allowed.rules)
     do {
       let session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
-        siteKey: siteKey, agents: agents.map(\.name),
-        reason: body.reason?.prefix(bytes: GateLimits.reasonBytes), created: created,
-        notAfter: created + hours * 3600, began: now, expires: now + .seconds(hours * 3600),
+        siteKey: siteKey, agents: agents.map(\.name), descriptions: agents, reason: purpose, created: created,
+        notAfter: limit.notAfter, began: now, expires: limit.expires, limit: limit.reason, rules: allowed.rules,
         deadline: now + GateLimits.meetingTime)
       // The agents by name, so that one that the site adds later isn't granted unseen.
       let grant = try Grant(
@@ -48,6 +60,7 @@ extension Front {
       guard sessions.insert(session) else { return refuse(.tooManySessions, .busy, "too many sessions") }
       totals.sessionsOpened &+= 1
       logger.notice("session opened", metadata: metadata(opening: session, address: connection.address))
+      audit(auditEvent(opening: session, address: connection.address))
       send(
         .dial(.init(id: session.id, ticket: siteTicket, grant: grant, serverTime: created)), to: site.connection)
       enqueue(
@@ -164,12 +177,15 @@ extension Front {
   // MARK: Ends
 
   /// Cuts a session and tells both control connections.
-  func endSession(_ id: SessionID, _ reason: Refusal) {
-    guard let session = forget(id, reason.text) else { return }
+  /// - Parameter story: why, in other words than the reason's own.
+  func endSession(_ id: SessionID, _ reason: Refusal, _ story: String? = nil) {
+    let story = story ?? reason.text
+    guard let session = forget(id, story) else { return }
     totals.sessionsEnded[reason.rawValue, default: 0] &+= 1
-    logger.notice("session ended", metadata: metadata(session, reason: reason.text))
+    logger.notice("session ended", metadata: metadata(session, reason: story))
+    audit(auditEvent(ending: session, reason: story))
     if session.stage == .relayed { relay.cancel(id) }
-    let ending = ControlMessage.Ending(id: id, reason: reason.text)
+    let ending = ControlMessage.Ending(id: id, reason: story)
     tell(session, .revoke(ending))
   }
 
@@ -177,6 +193,7 @@ extension Front {
     guard let session = forget(id, end.story) else { return }
     totals.sessionsEnded[end.label, default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: end.story))
+    audit(auditEvent(ending: session, reason: end.story))
     tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: end.story)))
   }
 
@@ -192,13 +209,18 @@ extension Front {
     guard forget(ending.id, reason) != nil else { return }
     totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
+    audit(auditEvent(ending: session, reason: "\(identity.name): \(reason)"))
     if session.stage == .relayed { relay.cancel(ending.id) }
     tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
   }
 
   func endOverdueSessions() {
     for (id, isExpired) in sessions.overdue(now: now) {
-      endSession(id, isExpired ? .sessionEnded : .noPeer)
+      if isExpired, let limit = sessions[id]?.limit {
+        endSession(id, .accessEnded, limit)
+      } else {
+        endSession(id, isExpired ? .sessionEnded : .noPeer)
+      }
     }
   }
 

@@ -51,9 +51,9 @@ enum GateLimits {
   static let pendingRequests = 32
   /// Tries of one connection.
   static let triesPerConnection = 5
-  /// PCs that one user may be logged in from; the oldest is forgotten.
-  static let pcsPerUser = 16
-  /// Bytes of a record's file.
+  /// Events that wait for the audit when it can't be written; beyond it, they are counted.
+  static let unwrittenEvents = 10_000
+  /// Bytes of a record's file, in a directory of before.
   static let recordBytes = 256 << 10
   /// Records of one kind.
   static let records = 10_000

@@ -5,8 +5,8 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
   case idleStranger, silent
   case brokenTLS, slowReader, fenced, membershipEnded, disconnected, stopping
   case badCredentials, badCode, throttled, busy
-  case unknownSite, siteOffline, unknownAgent, tooManySessions
-  case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded
+  case unknownSite, siteOffline, unknownAgent, notAllowed, reasonMissing, tooManySessions
+  case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded, accessEnded
 
   /// What is said to those whose connection ends.
   var text: String {
@@ -40,6 +40,8 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .unknownSite: "no such site"
     case .siteOffline: "the site isn't connected"
     case .unknownAgent: "no such agent"
+    case .notAllowed: "no rule allows it"
+    case .reasonMissing: "a reason is asked for"
     case .tooManySessions: "too many sessions"
     case .noCertificate: "no client certificate"
     case .badTicket: "a ticket that isn't good"
@@ -47,6 +49,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .noPeer: "the other end didn't come"
     case .switchFailed: "the switch to raw failed"
     case .sessionEnded: "the session ended"
+    case .accessEnded: "access has ended"
     }
   }
 }

@@ -45,34 +45,10 @@ struct Registry {
     if case .site(let name) = identity, sites[name]?.connection == connection { sites[name] = nil }
   }
 
-  enum Choice: Equatable {
-    case agents([AgentDescription])
-    case refused(Refusal, FailureCode, String)
-  }
-
-  /// Which agents of a site a user gets. All users may reach all sites.
-  /// - Parameter wanted: `nil` for all.
-  func choose(_ name: String, _ wanted: [String]?, membership: Membership) -> Choice {
-    guard membership.siteKeys[name] != nil else {
-      return .refused(.unknownSite, .unknownSite, "there is no site of this name")
-    }
-    guard let site = sites[name] else {
-      return .refused(.siteOffline, .siteOffline, "the site isn't connected to the GateManager now")
-    }
-    guard let announced = site.agents else {
-      return .refused(
-        .siteOffline, .siteOffline, "the site has just come and hasn't announced its agents yet: try again")
-    }
-    guard let wanted else { return .agents(announced) }
-    for agent in wanted where !announced.contains(where: { $0.name == agent }) {
-      return .refused(.unknownAgent, .notPermitted, "the site has no agent `\(agent.prefix(bytes: 64))`")
-    }
-    return .agents(announced.filter { wanted.contains($0.name) })
-  }
-
-  /// Every enrolled site, for a user to choose from.
-  func summaries(_ membership: Membership) -> [ControlMessage.SiteSummary] {
-    membership.siteKeys.sorted { $0.key < $1.key }.map { name, key in
+  /// Enrolled sites.
+  /// - Parameter chosen: which of them; `nil` for all.
+  func summaries(_ membership: Membership, of chosen: Set<String>? = nil) -> [ControlMessage.SiteSummary] {
+    membership.siteKeys.filter { chosen?.contains($0.key) ?? true }.sorted { $0.key < $1.key }.map { name, key in
       let site = sites[name]
       return ControlMessage.SiteSummary(name: name, online: site != nil, keyHash: key, agents: site?.agents ?? [])
     }

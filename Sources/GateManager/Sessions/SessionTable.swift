@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Primitives
@@ -13,12 +14,19 @@ struct GateSession: Sendable {
   let owner: SlotID
   let clientKey, siteKey: KeyHash
   let agents: [String]
+  /// The agents as the site announced them, for when the rules change.
+  let descriptions: [AgentDescription]
   let reason: String?
   /// Seconds since 1970.
-  let created, notAfter: Int64
+  let created: Int64
+  var notAfter: Int64
   /// When it was asked for and when the grant is over, on a clock that nobody sets.
   var began = Instant.zero
-  let expires: Instant
+  var expires: Instant
+  /// Why it ends then, if that isn't because a session may last only so long.
+  var limit: String?
+  /// The rules that allow it.
+  var rules: [AccessRule.ID]
   /// Until when both ends have to be there.
   var deadline: Instant?
   var stage = Stage.meeting
@@ -36,6 +44,29 @@ struct GateSession: Sendable {
   }
 
   var ends: [SlotID] { [link, siteEnd].compactMap { $0 } }
+}
+
+/// When a session has to end, on both clocks.
+struct SessionLimit {
+  /// Seconds since 1970.
+  let notAfter: Int64
+  let expires: Instant
+  let reason: String?
+
+  /// - Parameters:
+  ///   - longest: seconds that a session may last from `created` on.
+  ///   - until: when the rules end it, if they do; seconds since 1970.
+  init(created: Int64, began: Instant, longest: Int64, until: Int64?, rules: [AccessRule.ID]) {
+    if let until, until < created + longest {
+      notAfter = until
+      reason =
+        "the time of \(rules.count == 1 ? "rule" : "rules") \(rules.map { "\($0)" }.joined(separator: ", ")) is over"
+    } else {
+      notAfter = created + longest
+      reason = nil
+    }
+    expires = began + .seconds(max(0, notAfter - created))
+  }
 }
 
 /// All sessions under way.
@@ -65,6 +96,14 @@ struct SessionTable {
     session[role] = connection
     all[id] = session
     return session.ends
+  }
+
+  /// The rules have changed: it goes on until another time.
+  mutating func limit(_ id: SessionID, to limit: SessionLimit, rules: [AccessRule.ID]) {
+    all[id]?.notAfter = limit.notAfter
+    all[id]?.expires = limit.expires
+    all[id]?.limit = limit.reason
+    all[id]?.rules = rules
   }
 
   mutating func relayed(_ id: SessionID, _ meter: RelayMeter) {

@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Glibc
@@ -10,11 +11,12 @@ import Service
 ///     ca.key ca.pem             issues the certificates below and those of sites and users
 ///     server.key server.pem     outer TLS: the key that sites and users pin
 ///     grant.key                 signs grants; sites get the public half at enrolment
-///     users/NAME.json sites/NAME.json
+///     access.sqlite             people, sites, rules and the audit; and its -wal and -shm
 struct GateDirectory: Sendable {
   let path: String
-  let users: RecordFolder<UserRecord>
-  let sites: RecordFolder<SiteRecord>
+  /// Of versions before 0.2.
+  private let users: RecordFolder<UserRecord>
+  private let sites: RecordFolder<SiteRecord>
 
   init(_ path: String) {
     self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
@@ -42,7 +44,7 @@ struct GateDirectory: Sendable {
       parent += "/\(part)"
       try Self.makeDirectory(parent, 0o755)
     }
-    for folder in [path, users.path, sites.path] { try Self.makeDirectory(folder, 0o700) }
+    try Self.makeDirectory(path, 0o700)
     guard unsafe access(file("ca.key"), F_OK) != 0 else { throw .alreadyInitialized(path) }
     do throws(CryptoError) {
       let now = Clock.unixSeconds
@@ -119,20 +121,38 @@ struct GateDirectory: Sendable {
 
   /// Removes what a killed process has left half-written. To be called when the service starts.
   func tidy() {
-    for folder in [path, users.path, sites.path] { AtomicFile.removeAbandoned(in: folder) }
+    AtomicFile.removeAbandoned(in: path)
   }
 
-  /// - Parameter known: what those whose records can't be read now keep: a file that is broken must not throw anybody
-  ///   out who is in, and what is changed about others takes effect all the same.
-  func loadMembership(keeping known: Membership = Membership()) -> (Membership, problems: [StoreError]) {
-    let (users, sites) = (users.loadAll(), sites.loadAll())
-    var membership = Membership(users: users.entries, sites: sites.entries)
-    for (key, identity) in known.identities {
-      let unreadable = identity.role == .siteManager ? sites.unreadable : users.unreadable
-      guard unreadable?.contains(identity.name) ?? true, membership.identities[key] == nil else { continue }
-      membership.add(key, identity)
+  var storePath: String { file("access.sqlite") }
+
+  /// Opens the store. A new one gets what `users` and `sites` hold, in a directory of before; these are kept as they were
+  /// under another name. Nothing is taken from them while one of their files can't be read: it would be lost to its owner.
+  func openStore(_ keys: Keys) throws(StoreError) -> AccessStore {
+    let store: AccessStore
+    do throws(AccessStoreError) {
+      store = try AccessStore(path: storePath, key: keys.grantKey)
+    } catch {
+      throw .store(error)
     }
-    return (membership, users.problems + sites.problems)
+    if store.state.domains.isEmpty {
+      let (users, sites, problems) = records()
+      if let problem = problems.first { throw problem }
+      do throws(AccessStoreError) {
+        _ = try store.setUp(accounts: users.map(\.account), sites: sites.map(\.site), time: Clock.unixMicroseconds)
+      } catch {
+        throw .store(error)
+      }
+    }
+    if users.exists { users.retire() }
+    if sites.exists { sites.retire() }
+    return store
+  }
+
+  /// What a version before 0.2 has left here, and what can't be read of it.
+  func records() -> (users: [UserRecord], sites: [SiteRecord], problems: [StoreError]) {
+    let (users, sites) = (users.loadAll(), sites.loadAll())
+    return (users.entries, sites.entries, users.problems + sites.problems)
   }
 
   /// One that is there already is left as it is.

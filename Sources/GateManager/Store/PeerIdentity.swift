@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 
@@ -28,18 +29,16 @@ struct Membership: Hashable, Sendable {
 
   init() {}
 
-  init(users: [UserRecord], sites: [SiteRecord]) {
-    for user in users {
-      for pc in user.pcs { add(pc.key, .user(user.name, pc: pc.name)) }
+  /// - Parameter now: seconds since 1970. Keys of accounts that may not be used then aren't among them.
+  init(_ state: AccessState, now: Int64) {
+    for (key, holder) in state.keys {
+      switch holder {
+      case .account(let name, let pc):
+        if state.accounts[name]?.isValid(at: now) == true { identities[key] = .user(name, pc: pc) }
+      case .site(let name):
+        identities[key] = .site(name)
+        siteKeys[name] = key
+      }
     }
-    for site in sites {
-      if let key = site.key { add(key, .site(site.name)) }
-    }
-  }
-
-  mutating func add(_ key: KeyHash, _ identity: PeerIdentity) {
-    identities[key] = identity
-    guard case .site(let name) = identity else { return }
-    if let old = siteKeys.updateValue(key, forKey: name), old != key { identities[old] = nil }
   }
 }

@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Service
@@ -64,14 +65,23 @@ struct SiteRecord: Record, Hashable {
   }
 }
 
-/// Names of users and sites.
-enum RecordName {
-  static let rule = "1 to 64 of a-z, 0-9, `.`, `_` and `-`, with a letter or digit first"
+/// Names of users and sites. Such a name is safe as a file's name too: it can't be `.`, `..` or hold a slash.
+typealias RecordName = AccessName
 
-  /// Such a name is safe as a file's name too: it can't be `.`, `..` or hold a slash.
-  static func isValid(_ name: String) -> Bool {
-    let isAlphanumeric = { (byte: UInt8) in (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
-    return (1...64).contains(name.utf8.count) && name.utf8.first.map(isAlphanumeric) == true
-      && name.utf8.allSatisfy { isAlphanumeric($0) || $0 == 0x2E || $0 == 0x5F || $0 == 0x2D }
+extension UserRecord {
+  /// The same in the store: in ROOT, with the one role that there was.
+  var account: Account {
+    Account(
+      name: name, password: password, created: created,
+      pcs: pcs.map { Account.PC(key: $0.key, name: $0.name, since: $0.since) })
+  }
+}
+
+extension SiteRecord {
+  var site: AccessSite {
+    AccessSite(
+      name: name, domain: .root, created: created,
+      enrolment: enrolment.map { AccessSite.Enrolment(secretHash: $0.secretHash.lowercased(), expires: $0.expires) },
+      key: key, enrolled: enrolled)
   }
 }

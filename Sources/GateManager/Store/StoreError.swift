@@ -1,3 +1,4 @@
+import Access
 import Crypto
 import Glibc
 import Service
@@ -7,14 +8,11 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
   case notInitialized(String)
   case alreadyInitialized(String)
   case invalidName(String)
-  case exists(String, String)
-  case unknown(String, String)
-  /// A kind of record, and how many of it there may be.
-  case tooMany(String, Int)
   case malformed(path: String, reason: String)
   /// A file that holds something else than it should; and what its owner can do about it.
   case unreadable(path: String, StateFileError, mending: String)
   case failed(CryptoError)
+  case store(AccessStoreError)
 
   var description: String {
     switch self {
@@ -24,23 +22,22 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
       "\(path) holds a GateManager already. Its keys are what all sites and users trust, so they are not made anew: "
         + "choose another --directory, or remove this one by hand"
     case .invalidName(let name): "`\(name.escaped)` is no name: \(RecordName.rule)"
-    case .exists(let word, let name): "there is a \(word) `\(name)` already"
-    case .unknown(let word, let name): "there is no \(word) `\(name.escaped)`"
-    case .tooMany(let word, let limit):
-      "there are \(limit) records of the kind `\(word)`, which is the most: remove some"
     case .malformed(let path, let reason): "\(path): \(reason.escaped)"
     case .unreadable(let path, let error, let mending):
       "\(path)\(error): "
         + (error.isOfLaterVersion ? "update this program, or restore the file of before" : mending)
     case .failed(let error): CommandFailure(error).description
+    case .store(let error): "\(error)"
     }
   }
 
   var exitCode: ExitCode {
     switch self {
     case .notInitialized, .malformed, .unreadable: .configuration
+    case .store(.failed): .system
+    case .store: .configuration
     case .alreadyInitialized: .cannotCreate
-    case .invalidName, .exists, .unknown, .tooMany: .data
+    case .invalidName: .data
     case .failed(let error):
       switch error.kind {
       case .system(EACCES), .system(EPERM): .notPermitted

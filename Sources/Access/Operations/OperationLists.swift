@@ -1,0 +1,77 @@
+internal import Control
+
+/// What lists and questions answer: only what the asker may see.
+enum OperationLists {
+  /// `nil` for operations that change something, or read the audit.
+  static func answer(
+    _ operation: Operation, by actor: Actor, _ state: AccessState, announced: (String) -> [AgentDescription]?,
+    now: Int64
+  ) -> OperationAnswer? {
+    // Rights depend on domains, of which there are few beside the objects in them.
+    let visible = Set(state.domains.keys.filter { OperationPermission.right(of: actor, in: $0, state) >= .view })
+    switch operation {
+    case .listDomains:
+      let counts = Dictionary(grouping: state.accounts.values, by: \.domain).mapValues(\.count)
+      return .domains(
+        visible.sorted().map {
+          OperationAnswer.DomainRow(path: $0, sites: state.sites(in: $0).count, accounts: counts[$0] ?? 0)
+        })
+    case .listAccounts:
+      return .accounts(
+        state.accounts.values.filter { visible.contains($0.domain) }.sorted { $0.name < $1.name }.map { account in
+          OperationAnswer.AccountRow(
+            name: account.name, domain: account.domain, joined: account.joined, role: account.role,
+            isEnabled: account.isEnabled, expires: account.expires, created: account.created,
+            groups: state.groups(of: account.name), pcs: account.pcs.map(\.name))
+        })
+    case .listGroups:
+      return .groups(state.groups.values.filter { visible.contains($0.domain) }.sorted { $0.name < $1.name })
+    case .listSites:
+      return .sites(
+        state.sites.values.filter { visible.contains($0.domain ?? .root) }.sorted { $0.name < $1.name }.map { site in
+          OperationAnswer.SiteRow(
+            name: site.name, domain: site.domain, created: site.created, codeExpires: site.enrolment?.expires,
+            key: site.key, enrolled: site.enrolled)
+        })
+    case .listRules:
+      return .rules(state.rules.values.filter { visible.contains($0.domain) }.sorted { $0.id < $1.id })
+    case .explain(let account, let site, let agent, let hasReason):
+      return explain(state, account, site, agent, hasReason, announced(site), now)
+    default: return nil
+    }
+  }
+
+  /// Which entries of the audit somebody sees: those about accounts and sites of their domains.
+  static func sees(_ entry: AuditEntry, _ actor: Actor, _ state: AccessState) -> Bool {
+    if actor == .host { return true }
+    let domains = [
+      entry.event.account.flatMap { state.accounts[$0]?.domain }, entry.event.site.flatMap { state.sites[$0]?.domain },
+    ]
+    return domains.contains { domain in
+      domain.map { OperationPermission.right(of: actor, in: $0, state) >= .view } ?? false
+    }
+  }
+
+  private static func explain(
+    _ state: AccessState, _ account: String, _ site: String, _ agent: String, _ hasReason: Bool,
+    _ announced: [AgentDescription]?, _ now: Int64
+  ) -> OperationAnswer {
+    // A site that isn't connected has said nothing about its agents: then the rules alone are judged.
+    let agents =
+      announced
+      ?? [
+        AgentDescription(name: agent, target: .device(.v4), tcp: [.all], udp: [.all], icmp: true)
+      ]
+    do throws(AccessDenial) {
+      let allowed = try Authorisation.decide(
+        state, account: account, site: site, announced: agents, wanted: [agent], reason: hasReason ? "-" : nil,
+        now: now)
+      let rules = allowed.rules.map { "\($0)" }.joined(separator: ", ")
+      let end = allowed.until.map { ", until \(UTCText.minute($0))" } ?? ""
+      let away = announced == nil ? "; the site isn't connected" : ""
+      return .explanation(isAllowed: true, text: "allowed by rule \(rules)\(end)\(away)")
+    } catch {
+      return .explanation(isAllowed: false, text: "\(error)")
+    }
+  }
+}

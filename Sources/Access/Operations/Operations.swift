@@ -1,0 +1,137 @@
+public import Control
+public import Crypto
+
+/// Carries operations out: permission, change and audit in one transaction. The one way to all of it.
+public final class Operations: Sendable {
+  public let store: AccessStore
+  private let gateKey: KeyHash
+  private let announced: @Sendable (String) -> [AgentDescription]?
+  private let changed: @Sendable (AccessState) -> Void
+
+  /// - Parameters:
+  ///   - gateKey: stands in enrolment codes.
+  ///   - announced: the agents of a site that is connected; `nil` for one that isn't.
+  ///   - changed: is told of each new state, on the thread of whoever has changed it.
+  public init(
+    store: AccessStore, gateKey: KeyHash, announced: @escaping @Sendable (String) -> [AgentDescription]? = { _ in nil },
+    changed: @escaping @Sendable (AccessState) -> Void = { _ in }
+  ) {
+    self.store = store
+    self.gateKey = gateKey
+    self.announced = announced
+    self.changed = changed
+  }
+
+  /// Blocks: for the disk, and some 100 ms where a password is hashed.
+  /// - Parameter time: microseconds since 1970.
+  public func perform(
+    _ operation: Operation, by actor: Actor, time: Int64
+  ) throws(OperationError) -> OperationAnswer {
+    let now = floorDiv(time, 1_000_000)
+    do throws(AccessStoreError) {
+      if try store.refresh() { changed(store.state) }
+    } catch {
+      throw .store("\(error)")
+    }
+    do throws(OperationError) {
+      let state = store.state
+      try OperationPermission.check(operation, by: actor, state, now: now)
+      if let answer = OperationLists.answer(operation, by: actor, state, announced: announced, now: now) {
+        return answer
+      }
+      if let answer = try readStore(operation, by: actor, state) { return answer }
+      return try change(operation, by: actor, try prepare(operation), time, now)
+    } catch {
+      refused(operation, by: actor, error, time)
+      throw error
+    }
+  }
+
+  private func change(
+    _ operation: Operation, by actor: Actor, _ prepared: OperationPlan.Preparation, _ time: Int64, _ now: Int64
+  ) throws(OperationError) -> OperationAnswer {
+    let result: Result<OperationAnswer, OperationError>
+    do throws(AccessStoreError) {
+      result = try store.transaction(time: time) { (state) throws(OperationError) in
+        // Once more, by the state that is changed.
+        try OperationPermission.check(operation, by: actor, state, now: now)
+        guard let plan = try OperationPlan.make(operation, prepared, state, now: now) else { return ([], [], .done) }
+        var event = AuditEvent(operation.auditKind, account: actor.text)
+        event.operation = operation.kind.rawValue
+        event.object = operation.object
+        if case .rule(let id) = plan.answer { event.rules = [id] }
+        return (plan.changes, [event], plan.answer)
+      }
+    } catch {
+      throw .store("\(error)")
+    }
+    let answer = try result.get()
+    changed(store.state)
+    return answer
+  }
+
+  private func prepare(_ operation: Operation) throws(OperationError) -> OperationPlan.Preparation {
+    var prepared = OperationPlan.Preparation()
+    do throws(CryptoError) {
+      switch operation {
+      case .addAccount(let account): prepared.passwordHash = try Self.hash(account.password).get()
+      case .setPassword(_, let password): prepared.passwordHash = try Self.hash(password).get()
+      case .addSite, .renewSite:
+        let code = try EnrolmentCode(gateKey: gateKey)
+        prepared.code = (code.text, Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes))
+      default: break
+      }
+    } catch {
+      throw error.kind == .misuse ? .invalid(error.reason) : .store("\(error)")
+    }
+    return prepared
+  }
+
+  private static func hash(_ password: String) -> Result<String, CryptoError> {
+    do throws(PasswordPolicyError) {
+      try PasswordPolicy.check(password)
+    } catch {
+      return .failure(CryptoError("password", .misuse, reason: "\(error)"))
+    }
+    do throws(CryptoError) { return .success("\(try PasswordHash(hashing: password))") } catch {
+      return .failure(error)
+    }
+  }
+
+  private func readStore(
+    _ operation: Operation, by actor: Actor, _ state: AccessState
+  ) throws(OperationError) -> OperationAnswer? {
+    do throws(AccessStoreError) {
+      switch operation {
+      case .listAudit(let number, let limit):
+        let entries = try store.audit(after: number, limit: limit)
+        return .audit(entries.filter { OperationLists.sees($0, actor, state) })
+      case .verifyAudit(let noted):
+        switch try store.verifyAudit(noted: noted) {
+        case .success(let head): return .verified(head)
+        case .failure(let flaw): return .flawed(number: flaw.number, text: "\(flaw)")
+        }
+      case .backUp(let path):
+        try store.backUp(to: path)
+        return .done
+      default: return nil
+      }
+    } catch {
+      throw .store("\(error)")
+    }
+  }
+
+  /// That somebody tried what isn't theirs is worth an entry; that a name was taken isn't.
+  private func refused(_ operation: Operation, by actor: Actor, _ error: OperationError, _ time: Int64) {
+    switch error {
+    case .notPermitted, .noAccount, .unknown: break
+    default: return
+    }
+    guard actor != .host else { return }
+    var event = AuditEvent(.refusal, account: actor.text)
+    event.operation = operation.kind.rawValue
+    event.object = operation.object
+    event.reason = "\(error)"
+    try? store.append([AuditLine(event: event, time: time)])
+  }
+}

@@ -1,0 +1,80 @@
+import Access
+import ArgumentParser
+import Glibc
+import Kernel
+import Service
+
+struct BackupCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "backup", abstract: "Copies accounts, sites, rules and audit to a file, while the service runs.",
+    discussion: """
+      The keys aren't in it: copy the other files of the directory, too. They never change.
+      """)
+
+  @Argument(help: "The file. One that is there is replaced once the copy is whole.")
+  var file: String
+  @OptionGroup var location: DirectoryOption
+
+  func run() throws {
+    try reporting { _ = try location.perform(.backUp(to: absolutePath(file))) }
+  }
+}
+
+struct RestoreCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "restore", abstract: "Puts a backup in the place of accounts, sites, rules and audit.",
+    discussion: "The service has to be stopped. What was there is kept beside it as `access.sqlite.before`.")
+
+  @Argument(help: "The file that `gatemanager backup` has made.")
+  var file: String
+  @OptionGroup var location: DirectoryOption
+
+  func run() throws {
+    try reporting {
+      let keys = try location.gate.loadKeys()
+      guard !isRunning else {
+        throw fail("the service is running: stop it first, so that it doesn't go on with what it knows", .unavailable)
+      }
+      let path = location.gate.storePath
+      do throws(AccessStoreError) {
+        if unsafe access(path, F_OK) == 0 { try keepPresent(keys) }
+        try AccessStore.restore(file, to: path)
+        var event = AuditEvent(.restored, account: Actor.host.text)
+        event.object = file
+        let store = try AccessStore(path: path, key: keys.grantKey)
+        try store.append([AuditLine(event: event, time: Clock.unixMicroseconds)])
+      } catch {
+        throw StoreError.store(error)
+      }
+    }
+  }
+
+  private var isRunning: Bool {
+    do throws(ManagementError) {
+      _ = try location.client.request(ManagementRequest("status"), as: StatusReport.self, timeoutSeconds: 5)
+      return true
+    } catch {
+      if case .notRunning = error { return false }
+      return true
+    }
+  }
+
+  /// A damaged one can't be copied, and is what a backup is there for.
+  private func keepPresent(_ keys: GateDirectory.Keys) throws(AccessStoreError) {
+    let path = location.gate.storePath
+    do throws(AccessStoreError) {
+      try AccessStore(path: path, key: keys.grantKey).backUp(to: path + ".before")
+    } catch {
+      guard case .damaged = error else { throw error }
+      for suffix in ["-wal", "-shm"] { unsafe unlink(path + suffix) }
+      unsafe rename(path, path + ".before")
+    }
+  }
+}
+
+/// The service may have another working directory.
+private func absolutePath(_ path: String) -> String {
+  guard !path.hasPrefix("/"), let directory = unsafe getcwd(nil, 0) else { return path }
+  defer { unsafe free(directory) }
+  return unsafe String(cString: directory) + "/" + path
+}

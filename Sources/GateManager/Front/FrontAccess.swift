@@ -1,0 +1,124 @@
+import Access
+import Control
+import Kernel
+import Primitives
+import Service
+
+/// Who may connect, and go on; and what the audit is told of it.
+extension Front {
+  /// Which agents of a site a user gets now.
+  func authorise(
+    _ user: String, _ body: ControlMessage.Connect, _ purpose: String?
+  ) throws(ConnectRefusal) -> Authorisation {
+    let site = registry.sites[body.site]
+    let announced = site?.agents
+    var allowed: Authorisation
+    do throws(AccessDenial) {
+      guard membership.siteKeys[body.site] != nil else { throw .siteUnknown(body.site) }
+      // First the rules: whether a site is connected is for those to know whom it concerns.
+      allowed = try Authorisation.decide(
+        access, account: user, site: body.site, announced: announced ?? [],
+        wanted: announced == nil ? nil : body.agents?.map { $0.prefix(bytes: 64) }, reason: purpose,
+        now: Clock.unixSeconds)
+    } catch {
+      throw ConnectRefusal(error)
+    }
+    guard site != nil else {
+      throw ConnectRefusal(.siteOffline, .siteOffline, "the site isn't connected to the GateManager now")
+    }
+    guard announced != nil else {
+      throw ConnectRefusal(
+        .siteOffline, .siteOffline, "the site has just come and hasn't announced its agents yet: try again")
+    }
+    // A grant names agents, and the site would open all of their ports: rather none than those.
+    let narrowed = allowed.agents.filter(\.isNarrowed)
+    allowed.agents.removeAll(where: \.isNarrowed)
+    if let first = narrowed.first, body.agents != nil || allowed.agents.isEmpty {
+      throw ConnectRefusal(
+        .notAllowed, .notPermitted,
+        "agent \(first.description.name) has more ports than you may use: an agent with these alone is needed at the site"
+      )
+    }
+    guard !allowed.agents.isEmpty else {
+      throw ConnectRefusal(.unknownAgent, .notPermitted, "the site has no agent for you")
+    }
+    return allowed
+  }
+
+  /// Accounts, rules or sites have changed: ends what isn't allowed any more, and moves the ends of the others.
+  func judgeSessionsAnew() {
+    for id in sessions.ids(where: { _ in true }) {
+      guard let session = sessions[id] else { continue }
+      do throws(AccessDenial) {
+        let allowed = try Authorisation.decide(
+          access, account: session.user, site: session.site, announced: session.descriptions, wanted: session.agents,
+          reason: session.reason, now: Clock.unixSeconds)
+        guard !allowed.agents.contains(where: \.isNarrowed) else {
+          endSession(id, .accessEnded, "its ports aren't allowed any more")
+          continue
+        }
+        let limit = SessionLimit(
+          created: session.created, began: session.began, longest: Int64(options.grantHours) * 3600,
+          until: allowed.until, rules: allowed.rules)
+        // What the site was granted isn't made longer.
+        if limit.notAfter <= session.notAfter {
+          sessions.limit(id, to: limit, rules: allowed.rules)
+        }
+      } catch {
+        endSession(id, .accessEnded, "\(error)")
+      }
+    }
+  }
+
+  // MARK: Audit
+
+  func auditEvent(opening session: GateSession, address: String) -> AuditEvent {
+    var event = auditEvent(.connect, session)
+    event.address = address
+    event.reason = session.reason
+    event.rules = session.rules
+    event.key = "\(session.clientKey)"
+    return event
+  }
+
+  func auditEvent(ending session: GateSession, reason: String) -> AuditEvent {
+    var event = auditEvent(.disconnect, session)
+    event.reason = reason
+    event.bytesFromLink = session.meter?.bytes(from: .first)
+    event.bytesFromSite = session.meter?.bytes(from: .second)
+    event.milliseconds = (now - session.began).milliseconds
+    return event
+  }
+
+  private func auditEvent(_ kind: AuditEvent.Kind, _ session: GateSession) -> AuditEvent {
+    var event = AuditEvent(kind, account: session.user)
+    event.pc = session.pc
+    event.site = session.site
+    event.agents = session.agents
+    event.session = "\(session.id)"
+    return event
+  }
+}
+
+/// Why somebody may not connect: for counters, for their LinkManager, and for people.
+struct ConnectRefusal: Error {
+  let reason: Refusal
+  let code: FailureCode
+  let message: String
+
+  init(_ reason: Refusal, _ code: FailureCode, _ message: String) {
+    self.reason = reason
+    self.code = code
+    self.message = message
+  }
+
+  init(_ denial: AccessDenial) {
+    message = "\(denial)"
+    switch denial {
+    case .siteUnknown: (reason, code) = (.unknownSite, .unknownSite)
+    case .agentUnknown: (reason, code) = (.unknownAgent, .notPermitted)
+    case .reasonRequired: (reason, code) = (.reasonMissing, .notPermitted)
+    default: (reason, code) = (.notAllowed, .notPermitted)
+    }
+  }
+}
