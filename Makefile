@@ -32,7 +32,7 @@ programs: dependencies
 lint: dependencies
 	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift \
 	  $(addprefix Benchmarks/Stages/,Sources Benchmarks Package.swift)
-	shellcheck -x Benchmarks/*.sh Benchmarks/systems/*.sh Benchmarks/install-dependencies Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies .ci/run
+	shellcheck -x Benchmarks/*.sh Benchmarks/systems/*.sh Benchmarks/install-dependencies Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies Scripts/relayvpn-extcap .ci/run
 
 # This product beside what would be used instead, from Debian's packages, in interleaved rounds of one run. Needs root.
 # BENCH_SYSTEMS, BENCH_METRICS, ROUNDS (5), SECONDS (3, of each figure) and OFFLOADS (on) may be set. The result is
