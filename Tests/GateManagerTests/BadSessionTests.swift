@@ -348,7 +348,7 @@ import Testing
       return nil
     }
     let agent = await refusal { _ = try await bystander.link.connect(to: "calm", agents: ["plc", "press"]) { _ in } }
-    #expect(agent?.code == .notPermitted && agent?.message == "site north has no agent `press`")
+    #expect(agent?.code == .notPermitted && agent?.message == "site calm has no agent `press`")
     #expect(fixture.log.lines("connect refused", "user=calm", "site=calm", "no such agent").count == 1)
     let site = await refusal { _ = try await bystander.link.connect(to: "nowhere") { _ in } }
     #expect(site?.code == .unknownSite)

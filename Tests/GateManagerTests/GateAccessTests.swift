@@ -185,6 +185,20 @@ import Testing
     #expect(try world.connect(["web"]).get().agents == [web])
   }
 
+  /// A site's agents may change under a session, but not what a rule allows of them.
+  @Test func anAgentThatGetsAnotherPortIsJudgedAnew() throws {
+    let world = try World([plc])
+    try world.allow { $0.ports = PortLimits(tcp: [PortRange(502)!]) }
+    let session = try world.connect().get()
+    // What isn't granted makes no difference.
+    try world.north.send(.agents([plc, web]))
+    #expect(world.fixture.eventually { $0.sites.first?.agents.count == 2 && $0.sessions.count == 1 })
+    var more = plc
+    more.tcp.append(PortRange(22)!)
+    let (took, said) = try world.cut(session) { try world.north.send(.agents([more, web])) }
+    #expect(took < .seconds(2) && said == "its ports aren't allowed any more")
+  }
+
   @Test func commandsGoThroughTheService() throws {
     let world = try World([plc])
     try world.allow()

@@ -45,13 +45,18 @@ extension Front {
     return allowed
   }
 
-  /// Accounts, rules or sites have changed: ends what isn't allowed any more, and moves the ends of the others.
-  func judgeSessionsAnew() {
-    for id in sessions.ids(where: { _ in true }) {
+  /// Accounts, rules or sites have changed, or a site's agents: ends what isn't allowed any more, and moves the ends of
+  /// the others.
+  /// - Parameter site: whose sessions; `nil` for all.
+  func judgeSessionsAnew(at site: String? = nil) {
+    for id in sessions.ids(where: { site == nil || $0.site == site }) {
       guard let session = sessions[id] else { continue }
+      // Grants name agents: one that has got another port is granted with it. What the site has no more it cuts itself.
+      let announced = registry.sites[session.site]?.agents ?? []
+      let descriptions = session.descriptions.map { old in announced.first { $0.name == old.name } ?? old }
       do throws(AccessDenial) {
         let allowed = try Authorisation.decide(
-          access, account: session.user, site: session.site, announced: session.descriptions, wanted: session.agents,
+          access, account: session.user, site: session.site, announced: descriptions, wanted: session.agents,
           reason: session.reason, now: Clock.unixSeconds)
         guard !allowed.agents.contains(where: \.isNarrowed) else {
           endSession(id, .accessEnded, "its ports aren't allowed any more")

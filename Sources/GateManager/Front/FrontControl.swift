@@ -163,6 +163,7 @@ extension Front {
     guard case .site(let name) = connection.identity else { return }
     registry.announce(agents, by: name, on: id)
     if registry.sites[name]?.connection == id { announced.set(name, agents) }
+    judgeSessionsAnew(at: name)
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
   }
 
