@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-scale bench-stack stages stages-check stages-accept
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-tap bench-scale bench-stack stages stages-check stages-accept
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -51,6 +51,13 @@ bench-openvpn: ROUNDS ?= 3
 bench-openvpn: SECONDS ?= 5
 bench-openvpn:
 	@Benchmarks/run.sh bench-openvpn $(bench_options)
+
+# Layer 2: IP over the PC's TAP device, beside OpenVPN's tap mode and this product's TUN device.
+bench-tap: BENCH_SYSTEMS ?= relayvpn,relayvpn-tap,openvpn-tap
+bench-tap: BENCH_METRICS ?= throughput,latency-idle
+bench-tap: ROUNDS ?= 3
+bench-tap:
+	@Benchmarks/run.sh bench-tap $(bench_options)
 
 # What very many cost that are idle: 10,000 SiteManagers and 1,000 relays at one GateManager, 2,000 TCP flows through all
 # three hosts, and the hosts when they have just started. SITES, RELAYS, FLOWS, SCALE_SECONDS (40, of CPU time; at least

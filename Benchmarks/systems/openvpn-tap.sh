@@ -10,7 +10,9 @@ system_start() {
   authority "$home" hub:serverAuth pc:clientAuth site-a:clientAuth || return 1
   openvpn_end hub relay --mode server --tls-server --proto tcp-server --port 1194 --dh none --client-to-client \
     --keepalive 10 60 --tcp-nodelay
-  eventually 10 grep -q 'Initialization Sequence Completed' "$state/log/openvpn-hub" || return 1
+  # While the hub's own device is down, it holds up what is for the clients.
+  eventually 10 grep -q 'Initialization Sequence Completed' "$state/log/openvpn-hub" && at relay ip link set tap0 up ||
+    return 1
   for part in site-a pc; do
     openvpn_end "$part" "$part" --client --proto tcp-client --remote 203.0.113.1 1194 --nobind \
       --remote-cert-tls server --tcp-nodelay

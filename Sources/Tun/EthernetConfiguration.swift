@@ -10,13 +10,13 @@ public struct EthernetConfiguration: Hashable, Sendable {
   public var groups: [MACAddress]
   /// Frames to any group are to come.
   public var receivesAllGroups: Bool
-  /// Bytes for frames that weren't read yet, with the kernel's own overhead. Without CAP_NET_ADMIN the kernel gives what
-  /// net.core.rmem_max allows.
+  /// Bytes for frames that weren't read yet, with the kernel's own overhead: a third of a second's of 50,000 small ones a
+  /// second. Without CAP_NET_ADMIN the kernel gives what net.core.rmem_max allows.
   public var receiveBuffer: Int
 
   public init(
     interface: String, filter: EthernetTypeFilter = .all, groups: [MACAddress] = [], receivesAllGroups: Bool = false,
-    receiveBuffer: Int = 4 << 20
+    receiveBuffer: Int = 16 << 20
   ) {
     self.interface = interface
     self.filter = filter

@@ -24,8 +24,8 @@ import Primitives
   public private(set) var kernelDrops: UInt64 = 0
   /// Frames longer than the room that was given, or that the kernel couldn't describe.
   public private(set) var unreadable: UInt64 = 0
-  /// Set when the last write was refused because the socket's buffer is full: the same frame can be written once the
-  /// descriptor is writable.
+  /// Set when the last write was refused because the socket's buffer is full, or the interface's own queue: the same frame
+  /// can be written once the descriptor is writable, or a moment later.
   public private(set) var isBlocked = false
 
   private let owned: OwnedDescriptor
@@ -352,9 +352,9 @@ import Primitives
     }
     if sent >= 0 { return .written }
     switch clinux_errno() {
-    case EAGAIN: return .blocked
-    // The interface's queue dropped it.
-    case ENOBUFS, ENOMEM: return .dropped(.full)
+    // Of the interface's queue nobody tells when it has room again.
+    case EAGAIN, ENOBUFS: return .blocked
+    case ENOMEM: return .dropped(.full)
     case ENETDOWN, ENXIO, ENODEV: return .dropped(.down)
     case EINVAL, EMSGSIZE, E2BIG: return .dropped(.rejected)
     case let code: throw TunError(SystemError(call: "sendmsg", subject: name, code: code))

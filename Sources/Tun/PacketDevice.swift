@@ -10,8 +10,8 @@ public protocol PacketDevice: ~Copyable {
 
   var counters: DeviceCounters { get }
 
-  /// Whether the packet that the last write gave back as `.full` can be written once the descriptor is writable: it
-  /// isn't lost.
+  /// Whether the packet that the last write gave back as `.full` can be written once the descriptor is writable, or a
+  /// moment later: it isn't lost.
   var isBlocked: Bool { get }
 
   /// Reads one packet into `slice`, a region of `pool` that nobody else uses. It may lie anywhere in it: see what is

@@ -41,6 +41,7 @@ import Tun
         switch event {
         case .lost(let error): "lost \(error.call)"
         case .restored(let name): "restored \(name)"
+        case .ethernet(_, _, let what): what
         case .repaired(let repairs): "repaired \(repairs.count)"
         case .failing(let error): "failing \(error.call)"
         case .moved(let moves): "moved " + moves.map(\.description).joined(separator: ", ")

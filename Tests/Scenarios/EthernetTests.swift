@@ -87,7 +87,7 @@ extension WholeSystem {
         try world.expect(
           Self.library + """
             at device-a $python $root/Demo/programs/frames.py hear lan 0x88b5 3 >$state/heard &
-            sleep 0.5; ask 0x88b5 --seconds 2 | tee /dev/stderr | grep -q '^answers 1 '; wait
+            hearer=$!; sleep 0.5; ask 0x88b5 --seconds 2 | tee /dev/stderr | grep -q '^answers 1 '; wait $hearer
             grep -qx 'heard 1' $state/heard
             """)
         // A loop at the site: the PC's own frames come from there.

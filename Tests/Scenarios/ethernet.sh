@@ -46,11 +46,12 @@ tell() { at device-a "$python" "$root/Demo/programs/frames.py" ask lan "$@" --se
 
 # flood FROM-PART FROM-DEVICE TO-PART TO-DEVICE COUNT SIZE RATE: what the receiver says.
 flood() {
-  local to
+  local to receiver
   to=$(mac_of "$3" "$4")
   at "$3" "$state/frames" receive "$4" 0x88b5 "$5" 5 >"$state/flood" &
+  receiver=$!
   eventually 5 grep -q ready "$state/flood"
   at "$1" "$state/frames" send "$2" "$to" 0x88b5 "$5" "$6" "$7"
-  wait
+  wait "$receiver"
   cat "$state/flood"
 }

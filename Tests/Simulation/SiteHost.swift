@@ -149,7 +149,7 @@ final class SiteHost {
         }
         flows[key].stream.queue(slice, pool: &pool)
         scheduleWrite(key)
-      case .datagram(_, let slice), .echo(_, let slice): pool.release(slice)
+      case .datagram(_, let slice), .echo(_, let slice), .ethernet(_, let slice, isContinued: _): pool.release(slice)
       case .openRequested(let id): open(id, now: network.now)
       case .listenRequested(let id): peer.session.refuse(id, Refusal(.siteError), pool: &pool)
       case .writable(let id):

@@ -42,6 +42,15 @@ package struct FrameInbox: ~Copyable {
     }
   }
 
+  /// Gives up on the first message, for which the device has no room.
+  package mutating func dropFirst(pool: inout SlabPool) -> Int {
+    guard let count = messages.first else { return 0 }
+    var total = 0
+    for index in 0..<count { total += pieces[index].count }
+    drop(pool: &pool)
+    return total
+  }
+
   package mutating func removeAll(pool: inout SlabPool) {
     while let piece = pieces.popFirst() { pool.release(piece) }
     messages.removeAll()

@@ -17,6 +17,8 @@ struct EthernetFlow: ~Copyable {
   var state = EthernetLinkState(.gone)
   /// Frames may wait at the interface.
   var isReadable = false
+  /// Since when the interface has no room for the first frame.
+  var blockedSince: Instant?
   /// The stream's credit is used up: frames wait in the kernel, which counts those that it has no room for.
   var waitsForCredit = false
   /// Addresses behind the PC that the interface receives frames for.
@@ -93,9 +95,14 @@ struct EthernetFlows: ~Copyable {
   private(set) var keys: [SlotID] = []
   /// Made with the first connection.
   var watcher: HostNetworkWatcher?
+  /// When frames are to be sent again for which an interface had no room; `nil` if there are none.
+  var retry: Instant?
   /// Whether a frame was left at an interface that can be read at once.
   var hasWork = false
 
+  /// Until a full interface is tried again, and how long.
+  static let retryInterval = Interval.milliseconds(1)
+  static let patience = Interval.seconds(1)
   /// Of a session: each is an open socket with a buffer of some MiB in the kernel.
   static let limit = 16
   /// Marks a poller's token.

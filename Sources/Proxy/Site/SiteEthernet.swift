@@ -176,6 +176,7 @@ extension SiteLoop {
 
   /// Sends what has come for interfaces, as far as they take it.
   mutating func deliverFrames() {
+    ethernet.retry = nil
     for key in ethernet.keys {
       while ethernet.table.contains(key), !ethernet.table[key].inbox.isEmpty, deliverFrame(key) {}
     }
@@ -186,12 +187,14 @@ extension SiteLoop {
     let id = ethernet.table[key].id
     do throws(TunError) {
       switch try ethernet.table[key].deliver(pool: &pool, now: now) {
-      case .none, .blocked: return false
+      case .none: return false
+      case .blocked: return waitForRoom(key)
       case .state(let count, _): peer.session.consumed(id, count, now: now)
       case .malformed(let count):
         ethernet.table[key].dropped &+= 1
         peer.session.consumed(id, count, now: now)
       case .frame(let count, let verdict, let write, let source):
+        ethernet.table[key].blockedSince = nil
         peer.session.consumed(id, count, now: now)
         switch verdict {
         case .pass:
@@ -214,6 +217,22 @@ extension SiteLoop {
       losePort(key, error)
     }
     return true
+  }
+
+  /// A full interface gets its time, as a switch's buffer would; then frames are lost there.
+  ///
+  /// - Returns: whether to go on.
+  private mutating func waitForRoom(_ key: SlotID) -> Bool {
+    let since = ethernet.table[key].blockedSince ?? now
+    guard ethernet.table[key].state.isUp, now - since < EthernetFlows.patience else {
+      let count = ethernet.table[key].inbox.dropFirst(pool: &pool)
+      ethernet.table[key].dropped &+= 1
+      peer.session.consumed(ethernet.table[key].id, count, now: now)
+      return true
+    }
+    ethernet.table[key].blockedSince = since
+    ethernet.retry = now + EthernetFlows.retryInterval
+    return false
   }
 
   private mutating func cutLoop(_ key: SlotID) {

@@ -129,6 +129,7 @@ struct SiteLoop: ~Copyable {
   private mutating func wait() throws(SessionEnd) {
     var deadline = Instant.earliest(peer.session.nextDeadline, nextSweep)
     deadline = Instant.earliest(deadline, endDeadline)
+    deadline = Instant.earliest(deadline, ethernet.retry)
     let hasWork =
       relieved || (connection.isReadable && canReadPeer) || (!readList.isEmpty && canRead)
       || (ethernet.hasWork && canRead)
@@ -160,6 +161,7 @@ struct SiteLoop: ~Copyable {
     } catch {
       throw .session(error)
     }
+    if let retry = ethernet.retry, now >= retry { deliverFrames() }
     if let endDeadline, now >= endDeadline { throw .local(endReason ?? "") }
     if peer.session.isFinished { throw .finished(peer.session.peerGoodbye) }
     guard now >= nextSweep else { return }

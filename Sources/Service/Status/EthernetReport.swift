@@ -37,8 +37,8 @@ public struct EthernetReport: Codable, Sendable {
 
   /// For people: a line, and one for each reason.
   public var text: String {
-    var text = "ethernet \(agent)\(device.isEmpty ? "" : " on \(device)"): \(state)"
-    if let problem { text += " (\(problem.escaped))" }
+    var text = "ethernet \(agent)\(device.isEmpty ? "" : " on \(device)"): "
+    text += problem.map { "nothing passes, \($0.escaped)" } ?? state
     text += ", frames \(framesToSite) to the site, \(framesToPC) to the PC, dropped \(dropped + kernelDrops)\n"
     for (reason, count) in refusedToSite.sorted(by: { $0.key < $1.key }) {
       text += "  refused from the PC: \(reason): \(count)\n"
