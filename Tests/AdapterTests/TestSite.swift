@@ -43,10 +43,10 @@ final class TestSite: Sendable {
       id: id, socket: site, secrets: RecordSecrets(send: down, receive: up), surplus: [],
       policy: SitePolicy(rules: rules, granted: nil, expires: nil), limits: limits, services: services,
       onEnd: { _ in })
-    agents = [
-      AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp), ftp: ranges(ftp)),
-      AgentDescription(name: "cell", target: .interface(interface?.access ?? InterfaceAccess())),
-    ]
+    let cell = interface.map { AgentDescription(name: "cell", target: .interface($0.access)) }
+    agents =
+      [AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp), ftp: ranges(ftp))]
+      + (cell.map { [$0] } ?? [])
     let established = EstablishedSession(
       id: id, site: "site", agents: agents, socket: link,
       secrets: RecordSecrets(send: up, receive: down), surplus: [])
