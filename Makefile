@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-scale bench-stack stages stages-check stages-accept fuzz fuzz-ci fuzz-merge fuzz-coverage
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-scale bench-stack stages stages-check stages-accept fuzz fuzz-ci fuzz-bulk fuzz-merge fuzz-coverage
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -87,6 +87,10 @@ fuzz: dependencies
 # What CI runs: each fuzzer on its committed corpus and on, two at a time.
 fuzz-ci: dependencies
 	@Fuzz/fuzz.py ci --jobs 2 --seconds $(or $(TIME),30)
+
+# Many executions instead of clever ones: the committed corpora, changed at random, without libFuzzer.
+fuzz-bulk: dependencies
+	@Fuzz/fuzz.py bulk --seconds $(or $(TIME),60) $(if $(TARGET),--target $(TARGET))
 
 # Takes what `make fuzz` has found into the committed corpora, as far as it reaches more.
 fuzz-merge: dependencies

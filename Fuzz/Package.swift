@@ -8,18 +8,23 @@ import PackageDescription
 
 // FUZZ_COVERAGE: what `make fuzz-coverage` measures by, instead of what libFuzzer steers by.
 let isCoverage = Context.environment["FUZZ_COVERAGE"] != nil
+// FUZZ_BULK: without either, for many executions.
+let isBulk = Context.environment["FUZZ_BULK"] != nil
 
 /// The product as it ships, but for the checks of its internals (`assert`), which stay.
 let instrumentation =
   isCoverage
   ? ["-profile-generate", "-profile-coverage-mapping"]
-  : ["-sanitize=address", "-sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp,indirect-calls"]
+  : isBulk
+    ? ["-sanitize=address"]
+    : ["-sanitize=address", "-sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp,indirect-calls"]
 
-let settings: [SwiftSetting] = [
-  .swiftLanguageMode(.v6),
-  .define("FUZZING"),
-  .unsafeFlags(instrumentation + ["-enable-testing", "-assert-config", "Debug"]),
-]
+let settings: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .define("FUZZING"),
+    .unsafeFlags(instrumentation + ["-enable-testing", "-assert-config", "Debug"]),
+  ] + (isCoverage ? [] : [.define("ADDRESS_SANITIZER")])
 
 func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
   .target(

@@ -173,6 +173,30 @@ def run(targets, seconds, jobs, keeps):
     return 1 if failed else 0
 
 
+def bulk(targets, seconds):
+    """Many executions without libFuzzer's looking after each: the committed corpus, changed at random."""
+    programs = build(targets, ".build-bulk", FUZZ_BULK="1")
+    failed = []
+    for target in targets:
+        artifacts = WORK / "found" / target
+        artifacts.mkdir(parents=True, exist_ok=True)
+        result = subprocess.run(
+            [programs / target, "--bulk", CORPUS / f"{target}.hex", str(seconds), str(TARGETS[target][0]),
+             str(int.from_bytes(os.urandom(7), "big")), artifacts],
+            env=os.environ | SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        text = result.stdout.decode(errors="replace")
+        executions = int((re.findall(r"(\d+) executions", text) or [0])[-1])
+        figures = {
+            "target": target, "kind": TARGETS[target][1], "committed": 0, "seconds": seconds, "executions": executions,
+            "perSecond": executions // seconds, "edges": 0, "failed": result.returncode != 0}
+        record(figures)
+        show(figures)
+        if figures["failed"]:
+            failed.append(target)
+            print("\n".join(line[:300] for line in text.splitlines()[-20:]))
+    return 1 if failed else 0
+
+
 def merge(targets):
     """Takes what runs have found into the committed corpus: as few inputs as reach what all of them reach."""
     programs = build(targets)
@@ -226,12 +250,14 @@ def coverage(targets):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["run", "ci", "merge", "coverage"])
+    parser.add_argument("command", choices=["run", "ci", "bulk", "merge", "coverage"])
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="all without it")
     parser.add_argument("--seconds", type=int, default=60, help="of each fuzzer")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     targets = options.target or list(TARGETS)
+    if options.command == "bulk":
+        return bulk(targets, options.seconds)
     if options.command == "merge":
         return merge(targets)
     if options.command == "coverage":

@@ -27,6 +27,9 @@ extension FuzzTarget {
       for seed in seeds { print(hexadecimal(seed)) }
       return
     }
+    if CommandLine.arguments.dropFirst().first == "--bulk" {
+      return runBulk(Array(CommandLine.arguments.dropFirst(2)))
+    }
     entry = Self.run
     var count = CommandLine.argc
     var arguments = CommandLine.unsafeArgv
@@ -35,6 +38,36 @@ extension FuzzTarget {
         entry(UnsafeBufferPointer(start: start, count: count))
         return 0
       })
+  }
+
+  /// `--bulk FILE SECONDS LIMIT SEED FOLDER`: the inputs as digits, one a line.
+  private static func runBulk(_ arguments: [String]) {
+    guard arguments.count == 5, let file = fopen(arguments[0], "r"), let seconds = Int(arguments[1]),
+      let limit = Int(arguments[2]), let seed = UInt64(arguments[3])
+    else { fatalError("--bulk FILE SECONDS LIMIT SEED FOLDER") }
+    var inputs: [[UInt8]] = []
+    var line: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    while getline(&line, &capacity, file) > 0, let text = line {
+      guard text[0] != 0x23 else { continue }
+      var bytes: [UInt8] = []
+      var index = 0
+      while let high = digit(text[index]), let low = digit(text[index + 1]) {
+        bytes.append(high << 4 | low)
+        index += 2
+      }
+      inputs.append(bytes)
+    }
+    Bulk.run(
+      Self.run, inputs: inputs, seconds: seconds, limit: limit, seed: seed, artifacts: arguments[4])
+  }
+
+  private static func digit(_ character: CChar) -> UInt8? {
+    switch UInt8(bitPattern: character) {
+    case let digit where (0x30...0x39).contains(digit): digit - 0x30
+    case let letter where (0x61...0x66).contains(letter): letter - 0x61 + 10
+    default: nil
+    }
   }
 
   private static func hexadecimal(_ bytes: [UInt8]) -> String {

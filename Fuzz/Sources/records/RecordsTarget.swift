@@ -117,12 +117,23 @@ import Primitives
 
   // MARK: No tags
 
-  /// The input's first bytes are the pieces, the rest what arrives in them.
+  /// The input's first bytes are the pieces, the rest what arrives in them: bytes as they are, or whole records by
+  /// their length, so that few bytes of input reach across slabs.
   private static func openAnything(_ script: inout Script) {
     AEAD.isOff = true
     let pieces = Script(script.take(24))
     var opener = Opener(script: pieces)
-    let bytes = [UInt8](script.rest())
+    var bytes: [UInt8] = []
+    while !script.isAtEnd, bytes.count < 200_000 {
+      let token = script.byte()
+      if token < 0xE0 {
+        bytes += script.take(1 + Int(token))
+      } else {
+        let length = Int(script.word())
+        bytes += [0x17, 3, 3, UInt8(length >> 8), UInt8(length & 255)]
+        bytes += [UInt8](repeating: token, count: min(length, 16_400) - Int(token == 0xE0 ? 1 : 0) * min(length, 1))
+      }
+    }
     let failed = opener.take(bytes)
     let (expected, isGood) = slowly(bytes)
     check(opener.payloads == expected, "\(opener.payloads.count) records instead of \(expected.count)")
@@ -147,14 +158,16 @@ import Primitives
 
   static var seeds: [[UInt8]] {
     let pieces = [UInt8](repeating: 5, count: 24)
-    let record = { (count: Int) -> [UInt8] in
-      [0x17, 3, 3, UInt8((count + 16) >> 8), UInt8((count + 16) & 255)] + [UInt8](repeating: 1, count: count + 16)
-    }
+    let record = { (count: Int) -> [UInt8] in [0xE1, UInt8((count + 16) >> 8), UInt8((count + 16) & 255)] }
+    let records = { (counts: [Int]) -> [UInt8] in counts.flatMap(record) }
+    let wide = [UInt8](repeating: 0xFF, count: 24)
     var seeds: [[UInt8]] = [
-      [0] + pieces + record(1) + record(100) + record(3), [0] + pieces + record(0), [0] + pieces + record(16_384),
-      [0] + pieces + record(16_385), [0] + pieces + [0x16, 3, 3, 0, 40], [0] + pieces + record(3).dropLast(),
-      [0] + [UInt8](repeating: 0xFF, count: 24) + record(16_384) + record(16_384) + record(16_384) + record(16_000),
-      [0] + [UInt8](repeating: 0, count: 24) + record(16_000) + record(16_380) + record(16_384) + record(9),
+      [0] + pieces + records([1, 100, 3]), [0] + pieces + record(0), [0] + pieces + record(16_384),
+      [0] + pieces + record(16_385), [0] + pieces + [4, 0x16, 3, 3, 0, 40], [0] + pieces + [0xE0, 0, 40],
+      [0] + pieces + [21, 0x17, 3, 3, 0, 17] + [UInt8](repeating: 9, count: 17),
+      [0] + wide + records([16_384, 16_384, 16_384, 16_000]),
+      [0] + [UInt8](repeating: 0, count: 24) + records([16_000, 16_380, 16_384, 9]),
+      [0] + wide + records([16_384, 16_384, 16_342, 16_384, 16_384, 16_384, 16_341, 7, 16_384]),
     ]
     for how in UInt8(0)..<7 {
       seeds.append([1, 4, 2, 1, 40, 0, 200, 1, 7, 0, 1, 9, 1, 1, 3, 0, 0, 0, 1, 255, 1, how, 0, 99, 2, 6])
