@@ -89,11 +89,25 @@ public final class Adapter: Sendable {
   /// - Parameter agent: `SITE/AGENT`.
   /// - Throws: `LocalStreamError` that says who refused it and why.
   public func connect(to agent: String, port: UInt16) async throws -> LocalStream {
+    try await open(agent, .port(port))
+  }
+
+  /// Opens a byte stream to a service of an agent's site.
+  ///
+  /// - Parameters:
+  ///   - service: `discovery` or `capture`; the site says what an agent offers.
+  ///   - agent: `SITE/AGENT`.
+  /// - Throws: `LocalStreamError` that says who refused it and why.
+  public func connect(to service: StreamProtocol, of agent: String) async throws -> LocalStream {
+    try await open(agent, .service(service))
+  }
+
+  private func open(_ agent: String, _ target: LocalStreamCore.Target) async throws -> LocalStream {
     let parts = agent.split(separator: "/", maxSplits: 1).map(String.init)
     guard parts.count == 2 else { throw LocalStreamError.unknownAgent(agent) }
     let mailbox = mailbox
     let core = LocalStreamCore(limit: configuration.localStreamBuffer) { mailbox.order($0) }
-    try await core.open(parts[0], parts[1], port)
+    try await core.open(parts[0], parts[1], target)
     return LocalStream(core: core)
   }
 

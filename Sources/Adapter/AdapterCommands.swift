@@ -14,7 +14,7 @@ enum AdapterCommand: Sendable {
   case flows(limit: Int, @Sendable ([FlowStatus]) -> Void)
   case explain(TransportProtocol, Endpoint, @Sendable (Explanation) -> Void)
   case agents(@Sendable ([AgentAlias]) -> Void)
-  case openLocal(LocalStreamCore, site: String, agent: String, port: UInt16)
+  case openLocal(LocalStreamCore, site: String, agent: String, LocalStreamCore.Target)
   case localWritten(LocalStreamCore, SlotID)
   case localConsumed(SlotID, Int)
   case localReset(SlotID)
@@ -35,7 +35,7 @@ extension AdapterCommand {
           transport: transport, destination: destination, verdict: .denied(.noAgent(destination.address)),
           lastRefusal: nil))
     case .agents(let done): done([])
-    case .openLocal(let core, site: _, agent: _, port: _): core.fail(.stopped)
+    case .openLocal(let core, site: _, agent: _, _): core.fail(.stopped)
     case .detach, .localWritten, .localConsumed, .localReset, .networkChanged, .stop: break
     }
   }
@@ -66,7 +66,8 @@ extension AdapterLoop where Device: ~Copyable {
       case .flows(let limit, let done): done(core.describeFlows(limit: limit, now: now))
       case .explain(let transport, let destination, let done): done(core.explain(transport, destination))
       case .agents(let done): done(core.table.all)
-      case .openLocal(let stream, let site, let agent, let port): core.openLocal(stream, site, agent, port, now: now)
+      case .openLocal(let stream, let site, let agent, let target):
+        core.openLocal(stream, site, agent, target, now: now)
       case .localWritten(let stream, let id): core.pump(stream, id)
       case .localConsumed(let id, let count): core.consumedLocal(id, count, now: now)
       case .localReset(let id): core.resetLocal(id, now: now)

@@ -140,10 +140,10 @@ package struct AdapterCore: ~Copyable {
       let held = stack.unacknowledged(flow)
       if held > slowest?.held ?? 0 { slowest = (id, held) }
     }
-    guard let slowest else { return false }
+    guard let slowest, let transport = bindings[slowest.id].kind.transport else { return false }
     let binding = bindings[slowest.id]
     refusals.add(
-      binding.transport, binding.destination, label: "slow reader",
+      transport, binding.destination, label: "slow reader",
       reason: "\(sites[binding.site].name)/\(binding.agent): cut because the application read too slowly",
       connection: connection(of: binding), now: now)
     sites[binding.site].peer.session.resetSlowReader(binding.stream, pool: &pool)

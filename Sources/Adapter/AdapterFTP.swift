@@ -131,7 +131,7 @@ extension AdapterCore {
     guard
       let data = bindings.insert(
         FlowBinding(
-          end: .awaited(control: id), site: binding.site, stream: stream, transport: .tcp,
+          end: .awaited(control: id), site: binding.site, stream: stream, kind: .tcp,
           destination: Endpoint(binding.destination.address, binding.destination.port &- 1), agent: binding.agent,
           application: client, since: now))
     else { throw Framing.Refusal(.tooMany) }

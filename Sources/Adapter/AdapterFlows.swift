@@ -125,18 +125,26 @@ extension AdapterCore {
     _ end: FlowBinding.End, _ alias: AgentAlias, _ transport: TransportProtocol, from application: Endpoint?,
     _ destination: Endpoint, _ hostOffset: UInt128?, now: Instant
   ) throws(Framing.Refusal) -> SlotID {
+    let request = OpenRequest(
+      agent: alias.agent.name, transport: transport, port: transport == .icmp ? 0 : destination.port,
+      hostOffset: hostOffset)
+    return try open(end, alias, request, from: application, destination, now: now)
+  }
+
+  /// The same for any request.
+  mutating func open(
+    _ end: FlowBinding.End, _ alias: AgentAlias, _ request: OpenRequest, from application: Endpoint?,
+    _ destination: Endpoint, now: Instant
+  ) throws(Framing.Refusal) -> SlotID {
     guard let site = siteIDs[alias.site], sites.contains(site), sites[site].endDeadline == nil else {
       throw Framing.Refusal(.sessionEnded)
     }
     guard !bindings.isFull else { throw Framing.Refusal(.tooMany, "\(bindings.count) flows are open") }
-    let request = OpenRequest(
-      agent: alias.agent.name, transport: transport, port: transport == .icmp ? 0 : destination.port,
-      hostOffset: hostOffset)
     let stream = try sites[site].peer.session.open(request, tag: 0)
     guard
       let id = bindings.insert(
         FlowBinding(
-          end: end, site: site, stream: stream, transport: transport, destination: destination,
+          end: end, site: site, stream: stream, kind: request.protocol, destination: destination,
           agent: alias.agent.name, application: application, since: now))
     else { throw Framing.Refusal(.tooMany) }
     sites[site].peer.session.setTag(id.token, of: stream)
@@ -180,7 +188,7 @@ extension AdapterCore {
         }
       case .reset(let stream, let code):
         guard let id = binding(site, stream) else { continue }
-        cut(id, code, FlowEnd(code, from: .device, at: limiter, bindings[id].transport), now: now)
+        cut(id, code, FlowEnd(code, from: .device, at: limiter, bindings[id].kind), now: now)
       case .closed(let stream):
         // The stack's connection goes on until the application has everything.
         guard let id = binding(site, stream) else { continue }
@@ -241,9 +249,11 @@ extension AdapterCore {
     let refusal = sites[site].peer.session.refusal(of: stream) ?? Framing.Refusal(.siteError)
     guard let id else { return }
     let binding = bindings[id]
-    refusals.add(
-      binding.transport, binding.destination, label: "\(refusal.reason)",
-      reason: "\(sites[site].name)/\(binding.agent): \(refusal)", connection: connection(of: binding), now: now)
+    if let transport = binding.kind.transport {
+      refusals.add(
+        transport, binding.destination, label: "\(refusal.reason)",
+        reason: "\(sites[site].name)/\(binding.agent): \(refusal)", connection: connection(of: binding), now: now)
+    }
     report(.refused(refusal), binding, now: now)
     switch binding.end {
     case .flow(let flow): stack.refuse(flow, refusal.reason.answer, pool: &pool, now: now)

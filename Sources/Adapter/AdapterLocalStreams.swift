@@ -5,11 +5,26 @@ import Proxy
 /// Byte streams of this process: the same table, the same streams, no packets.
 extension AdapterCore {
   mutating func openLocal(
-    _ core: LocalStreamCore, _ site: String, _ agent: String, _ port: UInt16, now: Instant
+    _ core: LocalStreamCore, _ site: String, _ agent: String, _ target: LocalStreamCore.Target, now: Instant
   ) {
-    guard let alias = table.all.first(where: { $0.site == site && $0.agent.name == agent }),
-      let address = (alias.v4 ?? alias.v6)?.address
-    else {
+    guard let alias = table.all.first(where: { $0.site == site && $0.agent.name == agent }) else {
+      core.fail(.unknownAgent("\(site)/\(agent)"))
+      return
+    }
+    let port: UInt16
+    switch target {
+    case .port(let number): port = number
+    case .service(let kind):
+      // The site judges it: what an agent offers is no matter of addresses.
+      do throws(Refusal) {
+        let request = OpenRequest(agent: agent, protocol: kind)
+        _ = try open(.local(core), alias, request, from: nil, .unspecified, now: now)
+      } catch {
+        core.fail(.refused(error))
+      }
+      return
+    }
+    guard let address = (alias.v4 ?? alias.v6)?.address else {
       core.fail(.unknownAgent("\(site)/\(agent)"))
       return
     }

@@ -8,11 +8,11 @@ extension AdapterCore {
   /// Tells what became of a flow that a session has or had.
   mutating func report(_ event: FlowReport.Event, _ binding: FlowBinding, now: Instant) {
     var report = FlowReport(
-      event, connection: connection(of: binding), agent: binding.agent, transport: binding.transport,
+      event, connection: connection(of: binding), agent: binding.agent, protocol: binding.kind,
       port: binding.destination.port)
     report.site = sites.contains(binding.site) ? sites[binding.site].name : nil
     report.application = binding.application
-    report.destination = binding.destination
+    report.destination = binding.kind.transport == nil ? nil : binding.destination
     report.duration = now - binding.since
     report.dial = binding.dial
     if let outcome = stream(of: binding) {
@@ -27,7 +27,7 @@ extension AdapterCore {
     _ reason: String, _ transport: TransportProtocol, from application: Endpoint, to destination: Endpoint
   ) {
     var report = FlowReport(
-      .denied(reason), connection: nil, agent: nil, transport: transport, port: destination.port)
+      .denied(reason), connection: nil, agent: nil, protocol: StreamProtocol(transport), port: destination.port)
     report.application = application
     report.destination = destination
     reports.add(report)
@@ -50,9 +50,9 @@ extension AdapterCore {
     for id in bindings.ids.prefix(limit) {
       guard let connection = connection(of: bindings[id]) else { continue }
       var status = FlowStatus(
-        connection, agent: bindings[id].agent, transport: bindings[id].transport,
-        destination: bindings[id].destination, age: now - bindings[id].since, stream: stream(of: bindings[id]),
-        role: .link)
+        connection, agent: bindings[id].agent, protocol: bindings[id].kind,
+        destination: bindings[id].kind.transport == nil ? nil : bindings[id].destination,
+        age: now - bindings[id].since, stream: stream(of: bindings[id]), role: .link)
       status.site = sites[bindings[id].site].name
       status.application = bindings[id].application
       if case .flow(let flow) = bindings[id].end, !flow.isDatagram { status.waiting = stack.unacknowledged(flow) }

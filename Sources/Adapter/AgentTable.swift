@@ -6,7 +6,7 @@ import Primitives
 public struct AgentAlias: Hashable, Sendable {
   public let site: String
   public let agent: AgentDescription
-  /// The addresses that stand for the device or subnet.
+  /// The addresses that stand for the device or subnet; none for an interface.
   public let v4: IPPrefix?
   public let v6: IPPrefix?
 
@@ -85,6 +85,10 @@ public struct AgentTable: Sendable {
     var homeless: [String] = []
     for agent in agents {
       let name = "\(site)/\(agent.name)"
+      if case .interface = agent.target {
+        insert(AgentAlias(site: site, agent: agent, v4: nil, v6: nil))
+        continue
+      }
       let (v4, v6) = allocator.allocate(name, hostBits: Self.hostBits(agent.target))
       guard v4 != nil || v6 != nil else {
         homeless.append(agent.name)
@@ -182,7 +186,7 @@ public struct AgentTable: Sendable {
 
   private static func hostBits(_ target: AgentDescription.Target) -> Int {
     switch target {
-    case .device: 0
+    case .device, .interface: 0
     case .subnet(let family, let prefixLength): (family == .v4 ? 32 : 128) - prefixLength
     }
   }

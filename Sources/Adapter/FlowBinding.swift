@@ -20,8 +20,8 @@ struct FlowBinding {
   var end: End
   let site: SlotID
   let stream: StreamID
-  let transport: TransportProtocol
-  /// What the application asked for, with the alias's address.
+  let kind: StreamProtocol
+  /// What the application asked for, with the alias's address; unspecified for what is no flow to an address.
   let destination: Endpoint
   let agent: String
   /// Who asked; `nil` for a byte stream of this process.

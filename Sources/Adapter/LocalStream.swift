@@ -80,10 +80,16 @@ final class LocalStreamCore: Sendable {
 
   // MARK: The user's side
 
-  func open(_ site: String, _ agent: String, _ port: UInt16) async throws {
+  /// What of an agent.
+  enum Target: Sendable {
+    case port(UInt16)
+    case service(StreamProtocol)
+  }
+
+  func open(_ site: String, _ agent: String, _ target: Target) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       state.withLock { $0.opener = continuation }
-      command(.openLocal(self, site: site, agent: agent, port: port))
+      command(.openLocal(self, site: site, agent: agent, target))
     }
   }
 

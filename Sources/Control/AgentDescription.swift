@@ -7,10 +7,13 @@ public struct AgentDescription: Hashable, Sendable {
     case device(IPAddress.Family)
     /// A network; LinkManager needs its size for an alias network of the same size. Bits of the prefix.
     case subnet(IPAddress.Family, prefixLength: Int)
+    /// One of the site's interfaces: there is no address to reach it by.
+    case interface(InterfaceAccess)
 
     public var family: IPAddress.Family {
       switch self {
       case .device(let family), .subnet(let family, _): family
+      case .interface: .v4
       }
     }
   }
@@ -24,6 +27,8 @@ public struct AgentDescription: Hashable, Sendable {
   /// Which of the TCP ports carry FTP control connections, whose data connections the site helps with.
   public var ftp: [PortRange]
   public var icmp: Bool
+  /// Whether what the agent's flows carry may be captured at the site from remote.
+  public var capture = false
   /// What people should know about the device.
   public var about: String?
   /// What state the agent is in; `nil` if nobody has said.
@@ -65,7 +70,7 @@ public struct AgentDescription: Hashable, Sendable {
 
 extension AgentDescription: Codable {
   private enum CodingKeys: String, CodingKey {
-    case name, kind, family, prefixLength, address, tcp, udp, ftp, icmp, about, state
+    case name, kind, family, prefixLength, address, tcp, udp, ftp, icmp, interface, capture, about, state
   }
 
   private static let deviceKind = "device"
@@ -81,8 +86,9 @@ extension AgentDescription: Codable {
     guard let family = IPAddress.Family(rawValue: try container.decode(UInt8.self, forKey: .family)) else {
       throw refuse(.family, "neither 4 nor 6")
     }
+    let interface = try container.decodeIfPresent(InterfaceAccess.self, forKey: .interface)
     switch try container.decode(String.self, forKey: .kind) {
-    case Self.deviceKind: target = .device(family)
+    case Self.deviceKind: target = interface.map(Target.interface) ?? .device(family)
     case Self.subnetKind:
       let length = try container.decode(Int.self, forKey: .prefixLength)
       guard (0...(family == .v4 ? 32 : 128)).contains(length) else { throw refuse(.prefixLength, "out of range") }
@@ -97,6 +103,7 @@ extension AgentDescription: Codable {
     guard udp.count <= ControlProtocol.portRangeLimit else { throw refuse(.udp, "too many port ranges") }
     guard ftp.count <= ControlProtocol.portRangeLimit else { throw refuse(.ftp, "too many port ranges") }
     icmp = try container.decodeIfPresent(Bool.self, forKey: .icmp) ?? false
+    capture = try container.decodeIfPresent(Bool.self, forKey: .capture) ?? false
     about = try container.decodeIfPresent(String.self, forKey: .about)
     guard (about?.utf8.count ?? 0) <= ControlProtocol.textLimit else { throw refuse(.about, "too long") }
     // A state that a later version adds is no reason to lose the agent.
@@ -113,12 +120,17 @@ extension AgentDescription: Codable {
     case .subnet(_, let prefixLength):
       try container.encode(Self.subnetKind, forKey: .kind)
       try container.encode(prefixLength, forKey: .prefixLength)
+    case .interface(let access):
+      // To versions that know no interfaces it is a device of which nothing may be reached.
+      try container.encode(Self.deviceKind, forKey: .kind)
+      try container.encode(access, forKey: .interface)
     }
     try container.encodeIfPresent(address, forKey: .address)
     try container.encode(tcp, forKey: .tcp)
     try container.encode(udp, forKey: .udp)
     if !ftp.isEmpty { try container.encode(ftp, forKey: .ftp) }
     try container.encode(icmp, forKey: .icmp)
+    if capture { try container.encode(capture, forKey: .capture) }
     try container.encodeIfPresent(about, forKey: .about)
     try container.encodeIfPresent(state, forKey: .state)
   }

@@ -13,8 +13,8 @@ public struct OpenRequest: Equatable, Sendable {
   public static let maximumNameSize = 128
 
   public var agent: String
-  public var transport: TransportProtocol
-  /// 0 for ICMP.
+  public var `protocol`: StreamProtocol
+  /// 0 for what has no ports.
   public var port: UInt16
   /// For an agent that names a subnet: which host of it, counted from the subnet's first address.
   /// The device's real address is never on the wire: only the site knows it.
@@ -22,14 +22,21 @@ public struct OpenRequest: Equatable, Sendable {
 
   public init(agent: String, transport: TransportProtocol, port: UInt16, hostOffset: UInt128? = nil) {
     self.agent = agent
-    self.transport = transport
+    self.protocol = StreamProtocol(transport)
     self.port = port
     self.hostOffset = hostOffset
   }
 
+  /// Asks for a service of an agent that is no flow to an address.
+  public init(agent: String, protocol: StreamProtocol) {
+    self.agent = agent
+    self.protocol = `protocol`
+    port = 0
+  }
+
   public init(parsing bytes: Span<UInt8>) throws(FrameError) {
-    guard bytes.count >= 5, let transport = TransportProtocol(rawValue: bytes[0]) else { throw .malformed(.open) }
-    self.transport = transport
+    guard bytes.count >= 5, let `protocol` = StreamProtocol(rawValue: bytes[0]) else { throw .malformed(.open) }
+    self.protocol = `protocol`
     port = UInt16(bytes[1]) << 8 | UInt16(bytes[2])
     let hostSize = Int(bytes[3])
     guard hostSize == 0 || hostSize == 16, bytes.count >= 5 + hostSize else { throw .malformed(.open) }
@@ -48,7 +55,7 @@ public struct OpenRequest: Equatable, Sendable {
   }
 
   public var bytes: [UInt8] {
-    var bytes: [UInt8] = [transport.rawValue, UInt8(port >> 8), UInt8(truncatingIfNeeded: port)]
+    var bytes: [UInt8] = [`protocol`.rawValue, UInt8(port >> 8), UInt8(truncatingIfNeeded: port)]
     if let hostOffset {
       bytes.append(16)
       for shift in stride(from: 120, through: 0, by: -8) {

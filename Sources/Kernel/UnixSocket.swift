@@ -43,6 +43,19 @@ public enum UnixSocket {
     }
   }
 
+  /// Two stream sockets that are connected with each other, both blocking.
+  public static func pair() throws(SystemError) -> SocketPair {
+    var ends: (CInt, CInt) = (-1, -1)
+    try checked("socketpair") {
+      unsafe withUnsafeMutableBytes(of: &ends) { bytes in
+        unsafe socketpair(
+          AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0,
+          bytes.assumingMemoryBound(to: CInt.self).baseAddress)
+      }
+    }
+    return SocketPair(OwnedDescriptor(owning: ends.0), OwnedDescriptor(owning: ends.1))
+  }
+
   private static func make() throws(SystemError) -> OwnedDescriptor {
     OwnedDescriptor(owning: try checked("socket") { clinux_socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0) })
   }
@@ -59,5 +72,15 @@ public enum UnixSocket {
     try unsafe withUnsafePointer(to: &address) { pointer throws(SystemError) in
       try unsafe body(pointer, CUnsignedInt(MemoryLayout<sockaddr_un>.size))
     }
+  }
+}
+
+/// Two connected ends, one for each of two owners. (A tuple can't hold what isn't copied.)
+@frozen public struct SocketPair: ~Copyable {
+  public var near, far: OwnedDescriptor
+
+  init(_ near: consuming OwnedDescriptor, _ far: consuming OwnedDescriptor) {
+    self.near = near
+    self.far = far
   }
 }

@@ -28,10 +28,10 @@ extension LinkDurations {
   func record(_ report: FlowReport) {
     switch report.event {
     case .opened(let time):
-      if report.transport == .tcp { open.record(time, ("outcome", "opened")) }
+      if report.protocol == .tcp { open.record(time, ("outcome", "opened")) }
     case .refused:
-      if report.transport == .tcp { open.record(report.duration, ("outcome", "refused")) }
-    case .ended: flow.record(report.duration, ("protocol", "\(report.transport)"))
+      if report.protocol == .tcp { open.record(report.duration, ("outcome", "refused")) }
+    case .ended: flow.record(report.duration, ("protocol", "\(report.protocol)"))
     case .denied: break
     }
   }

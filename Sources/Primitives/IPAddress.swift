@@ -228,6 +228,9 @@ public struct Endpoint: Hashable, Sendable, BitwiseCopyable, CustomStringConvert
     self.port = port
   }
 
+  /// Names nobody: 0.0.0.0, port 0.
+  public static var unspecified: Endpoint { Endpoint(IPAddress(v4: 0), 0) }
+
   public var description: String {
     address.family == .v4 ? "\(address):\(port)" : "[\(address)]:\(port)"
   }

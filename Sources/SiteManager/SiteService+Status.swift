@@ -18,7 +18,7 @@ extension SiteService {
     let agents = state.agents.map { agent in
       let flows = sessions.reduce(0) { $0 + ($1.flowsByAgent[agent.name] ?? 0) }
       return SiteStatus.Agent(
-        name: agent.name, device: "\(agent.device)", state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
+        name: agent.name, device: "\(agent.place)", state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
         about: agent.about)
     }
     let isConnected = state.connectedSince != nil

@@ -222,13 +222,13 @@ final class SiteService: Sendable {
   private func record(_ flow: FlowReport) {
     switch flow.event {
     case .opened(let time):
-      if flow.transport == .tcp { durations.dial.record(time, ("outcome", "opened")) }
+      if flow.protocol == .tcp { durations.dial.record(time, ("outcome", "opened")) }
     case .refused(let refusal):
       state.withLock { $0.refusals["\(refusal.reason)", default: 0] += 1 }
-      if flow.transport == .tcp, flow.destination != nil {
+      if flow.protocol == .tcp, flow.destination != nil {
         durations.dial.record(flow.duration, ("outcome", "refused"))
       }
-    case .ended: durations.flow.record(flow.duration, ("protocol", "\(flow.transport)"))
+    case .ended: durations.flow.record(flow.duration, ("protocol", "\(flow.protocol)"))
     case .denied: break
     }
     flowLog.record(flow)
@@ -276,6 +276,12 @@ final class SiteService: Sendable {
 extension AgentConfiguration {
   /// What the session's policy needs of it.
   var rule: SiteRule {
-    SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
+    var rule =
+      switch place {
+      case .addresses(let device): SiteRule(agent: name, device: device, tcp: tcp, udp: udp, ftp: ftp, echo: ping)
+      case .interface(let interface, let access): SiteRule(agent: name, interface: SiteInterface(interface, access))
+      }
+    rule.capture = capture
+    return rule
   }
 }

@@ -75,7 +75,7 @@ import Tun
     var site = try bench.attach("north")
     let alias = try #require(bench.alias(of: "north"))
     let streams = (0..<15).map { _ in LocalStreamCore(limit: 100) { _ in } }
-    for stream in streams { bench.core.openLocal(stream, "north", "plc", 502, now: bench.now) }
+    for stream in streams { bench.core.openLocal(stream, "north", "plc", .port(502), now: bench.now) }
     bench.datagram(from: 1000, to: Endpoint(alias, 53))
     bench.ping(1, to: alias)
     try bench.exchange(&site)

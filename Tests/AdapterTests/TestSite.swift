@@ -20,10 +20,11 @@ final class TestSite: Sendable {
 
   /// - Parameters:
   ///   - tcp: what the adapter is told that the agent permits.
+  ///   - interface: what a second agent, `cell`, offers; its services answer.
   ///   - siteTCP: what the site itself permits, if that is something else.
   init(
     _ adapter: Adapter, tcp: [UInt16], siteTCP: [UInt16]? = nil, udp: [UInt16] = [], ftp: [UInt16] = [],
-    limits: SiteLimits = SiteLimits()
+    limits: SiteLimits = SiteLimits(), interface: SiteInterface? = nil, services: SiteServices = .none
   ) async throws {
     let up = try SecretBytes(random: 32)
     let down = try SecretBytes(random: 32)
@@ -36,12 +37,15 @@ final class TestSite: Sendable {
     let ranges = { (ports: [UInt16]) in ports.compactMap { PortRange($0) } }
     var rule = Self.rule(tcp: siteTCP ?? tcp, udp: udp)
     rule.ftp = ranges(ftp)
+    let rules = [rule] + (interface.map { [SiteRule(agent: "cell", interface: $0)] } ?? [])
     let id = try SessionID.random()
     session = try SiteSession(
       id: id, socket: site, secrets: RecordSecrets(send: down, receive: up), surplus: [],
-      policy: SitePolicy(rules: [rule], granted: nil, expires: nil), limits: limits, onEnd: { _ in })
+      policy: SitePolicy(rules: rules, granted: nil, expires: nil), limits: limits, services: services,
+      onEnd: { _ in })
     agents = [
-      AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp), ftp: ranges(ftp))
+      AgentDescription(name: "plc", target: .device(.v4), tcp: ranges(tcp), udp: ranges(udp), ftp: ranges(ftp)),
+      AgentDescription(name: "cell", target: .interface(interface?.access ?? InterfaceAccess())),
     ]
     let established = EstablishedSession(
       id: id, site: "site", agents: agents, socket: link,

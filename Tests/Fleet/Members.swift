@@ -102,7 +102,7 @@ final class FleetSite: Sendable {
       case .connected:
         tally.connected(number)
         let description = AgentDescription(
-          name: rule.agent, target: .device(rule.device.address.family), tcp: rule.tcp, icmp: false)
+          name: rule.agent, target: .device(rule.device?.address.family ?? .v4), tcp: rule.tcp, icmp: false)
         try? client.withLock { $0 }?.send(.agents([description]))
       case .disconnected(let error, _): tally.disconnected(number, error.kind)
       case .message(let envelope):

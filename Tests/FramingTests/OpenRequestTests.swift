@@ -9,10 +9,22 @@ import Testing
       OpenRequest(agent: "Linie 1 – Kamera", transport: .udp, port: 0),
       OpenRequest(agent: "net", transport: .icmp, port: 0, hostOffset: 77),
       OpenRequest(agent: "net6", transport: .tcp, port: 80, hostOffset: .max),
+      OpenRequest(agent: "cell", protocol: .discovery), OpenRequest(agent: "cell", protocol: .capture),
+      OpenRequest(agent: "cell", protocol: .ethernet),
     ]
     for request in requests {
       #expect(try OpenRequest(parsing: request.bytes.span) == request)
     }
+  }
+
+  /// The numbers are the protocol's: they can't change.
+  @Test func protocolsHaveTheirNumbers() {
+    #expect(StreamProtocol.allCases.map(\.rawValue) == [1, 6, 17, 143, 253, 254])
+    for transport in TransportProtocol.allCases {
+      #expect(
+        StreamProtocol(transport).transport == transport && StreamProtocol(transport).rawValue == transport.rawValue)
+    }
+    #expect(StreamProtocol.allCases.filter(\.isByteStream) == [.tcp, .discovery, .capture])
   }
 
   @Test func everyTruncationIsRefused() {

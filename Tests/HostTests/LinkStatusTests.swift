@@ -75,7 +75,7 @@ struct LinkStatusTests {
   @Test func becomesMetrics() throws {
     let registry = MetricRegistry()
     MetricTable(LinkMetrics.rows, registry: registry).record(try report())
-    var flow = FlowReport(.opened(.milliseconds(3)), connection: nil, agent: "plc", transport: .tcp, port: 502)
+    var flow = FlowReport(.opened(.milliseconds(3)), connection: nil, agent: "plc", protocol: .tcp, port: 502)
     let durations = LinkDurations(registry)
     durations.record(flow)
     flow.event = .ended(.finished)

@@ -34,7 +34,7 @@ import Testing
         switch event {
         case .openRequested(let id):
           let request = session.request(of: id)
-          seen.append("open \(request.map { "\($0.transport) \($0.agent) \($0.port)" } ?? "?")")
+          seen.append("open \(request.map { "\($0.protocol) \($0.agent) \($0.port)" } ?? "?")")
           if id.slot == 2 { #expect(request?.hostOffset == 7) }
           session.accept(id)
         case .data(let id, let slice), .datagram(let id, let slice), .echo(let id, let slice):

@@ -34,12 +34,72 @@ struct AgentsFileTests {
           about: the whole hall
       """, file: "a.yaml")
     try #require(agents.count == 3)
-    #expect(agents[0].device == IPPrefix("192.168.10.10") && agents[0].ping && agents[0].tcp.count == 3)
+    #expect(agents[0].place == .addresses(IPPrefix("192.168.10.10")!) && agents[0].ping && agents[0].tcp.count == 3)
     #expect(agents[0].permits(.tcp, port: 8005) && !agents[0].permits(.tcp, port: 8011))
-    #expect(agents[1].udp == [PortRange(554)] && !agents[1].isSubnet && agents[1].line == 7)
+    #expect(agents[1].udp == [PortRange(554)] && agents[1].line == 7)
     #expect(agents[2].description.target == .subnet(.v4, prefixLength: 24))
     #expect(agents[2].description.address == nil && agents[2].about == "the whole hall")
     #expect(try AgentsFile.parse("agents: []", file: "a").isEmpty)
+  }
+
+  @Test func readsAgentsOfInterfaces() throws {
+    let agents = try AgentsFile.parse(
+      """
+      agents:
+        - name: cell
+          interface: eth1
+          discovery: [lldp, dcp, lldp]
+          assignment: yes
+          capture: true
+        - name: all
+          interface: br-0.7
+          discovery: all
+        - name: plc
+          device: 192.168.10.10
+          tcp: 102
+          capture: true
+      """, file: "a.yaml")
+    try #require(agents.count == 3)
+    #expect(agents[0].place == .interface("eth1", InterfaceAccess(discovery: ["lldp", "dcp"], assignment: true)))
+    #expect(agents[0].capture && agents[0].description.capture && !agents[1].capture && agents[2].capture)
+    #expect(agents[1].description.target == .interface(InterfaceAccess(discovery: InterfaceAccess.methods)))
+  }
+
+  @Test func saysWhatIsWrongWithInterfaces() {
+    let seen = problems(
+      """
+      agents:
+        - name: a
+          interface: eth1/2
+          discovery: [lldpp]
+        - name: b
+          interface: eth1
+        - name: c
+          interface: eth1
+          device: 192.168.10.10
+          tcp: 80
+          discovery: arp
+        - name: d
+          device: 192.168.10.10
+          tcp: 80
+          discovery: [arp]
+        - name: e
+          interface: a-name-of-sixteen
+          discovery: {}
+      """)
+    #expect(seen.count == 8)
+    #expect(seen.contains { $0.hasPrefix("a.yaml:3:16: agents[0].interface: `eth1/2` is no interface") })
+    #expect(
+      seen.contains {
+        $0.hasPrefix("a.yaml:4:17: agents[0].discovery[0]: `lldpp`") && $0.hasSuffix("did you mean `lldp`?")
+      })
+    #expect(seen.contains { $0.hasPrefix("a.yaml:5:5: agents[1]: offers nothing") })
+    #expect(seen.contains { $0.hasPrefix("a.yaml:9:13: agents[2].device: `device` is for agents with `device:`") })
+    #expect(seen.contains { $0.hasPrefix("a.yaml:10:10: agents[2].tcp") })
+    #expect(
+      seen.contains { $0.hasPrefix("a.yaml:15:16: agents[3].discovery: `discovery` is for agents with `interface:`") })
+    #expect(seen.contains { $0.hasPrefix("a.yaml:17:16: agents[4].interface: `a-name-of-sixteen` is no interface") })
+    #expect(seen.contains { $0.hasPrefix("a.yaml:18:16: agents[4].discovery: must be a list") })
   }
 
   @Test func reportsAllThatIsWrong() {

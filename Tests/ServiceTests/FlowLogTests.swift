@@ -27,7 +27,7 @@ struct FlowLogTests {
 
   private func report(_ event: FlowReport.Event, slot: Int = 4) -> FlowReport {
     var report = FlowReport(
-      event, connection: ConnectionID(session, StreamID(slot: slot, tenant: 17)), agent: "plc", transport: .tcp,
+      event, connection: ConnectionID(session, StreamID(slot: slot, tenant: 17)), agent: "plc", protocol: .tcp,
       port: 502)
     report.destination = Endpoint(IPAddress(192, 168, 10, 20), 502)
     report.duration = .milliseconds(1_250)

@@ -34,7 +34,7 @@ struct ReportTests {
   @Test func showsAFlow() {
     let id = ConnectionID(SessionID([UInt8](repeating: 0xAB, count: 16))!, StreamID(slot: 3, tenant: 9))
     var flow = FlowStatus(
-      id, agent: "plc", transport: .tcp, destination: Endpoint(IPAddress(192, 168, 10, 20), 502), age: .seconds(5),
+      id, agent: "plc", protocol: .tcp, destination: Endpoint(IPAddress(192, 168, 10, 20), 502), age: .seconds(5),
       stream: nil, role: .site)
     flow.waiting = 2048
     let report = OpenFlowReport(flow)

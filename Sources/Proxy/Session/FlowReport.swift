@@ -20,7 +20,7 @@ public struct FlowReport: Sendable {
   public var site: String?
   /// `nil` if no agent covers what was asked for.
   public var agent: String?
-  public var transport: TransportProtocol
+  public var `protocol`: StreamProtocol
   /// Who asks: known to the LinkManager's end.
   public var application: Endpoint?
   /// Who is asked: the agent's alias at the LinkManager, the device's own address at the site.
@@ -35,12 +35,12 @@ public struct FlowReport: Sendable {
   public var bytesToDevice: UInt64 = 0
 
   public init(
-    _ event: Event, connection: ConnectionID?, agent: String?, transport: TransportProtocol, port: UInt16
+    _ event: Event, connection: ConnectionID?, agent: String?, protocol: StreamProtocol, port: UInt16
   ) {
     self.event = event
     self.connection = connection
     self.agent = agent
-    self.transport = transport
+    self.protocol = `protocol`
     self.port = port
   }
 }
@@ -88,14 +88,14 @@ public enum FlowEnd: Hashable, Sendable, CustomStringConvertible {
   /// - Parameters:
   ///   - endpoint: what lies behind the peer.
   ///   - host: the peer.
-  public init(_ code: ResetCode, from endpoint: Party, at host: Party, _ transport: TransportProtocol) {
+  public init(_ code: ResetCode, from endpoint: Party, at host: Party, _ kind: StreamProtocol) {
     self =
       switch code {
       case .reset: .reset(endpoint)
       case .timedOut: .timedOut(endpoint)
       case .revoked: .revoked
       // Flows without an end of their own end so.
-      case .limit: transport == .tcp ? .limit(host) : .idle
+      case .limit: kind.isByteStream ? .limit(host) : .idle
       case .internalError: .failed(host)
       }
   }

@@ -19,11 +19,11 @@ public struct FlowStatus: Sendable {
   /// Known to the LinkManager's end.
   public var site: String?
   public let agent: String
-  public let transport: TransportProtocol
+  public let `protocol`: StreamProtocol
   /// Who asked: known to the LinkManager's end.
   public var application: Endpoint?
-  /// The agent's alias at the LinkManager, the device's own address at the site.
-  public let destination: Endpoint
+  /// The agent's alias at the LinkManager, the device's own address at the site; `nil` for what has none.
+  public let destination: Endpoint?
   public let age: Interval
   public var state = State.closing
   /// Payload, as far as it has come at this end.
@@ -36,12 +36,12 @@ public struct FlowStatus: Sendable {
 
   /// - Parameter role: whose end this is: the device is beyond the peer, or on this side.
   public init(
-    _ connection: ConnectionID, agent: String, transport: TransportProtocol, destination: Endpoint, age: Interval,
+    _ connection: ConnectionID, agent: String, protocol: StreamProtocol, destination: Endpoint?, age: Interval,
     stream: StreamStatus?, role: Session.Role
   ) {
     self.connection = connection
     self.agent = agent
-    self.transport = transport
+    self.protocol = `protocol`
     self.destination = destination
     self.age = age
     self.stream = stream
@@ -52,7 +52,7 @@ public struct FlowStatus: Sendable {
       case (_, true, false), (_, false, true): .halfClosed
       case (true, _, _): .open
       // Flows of datagrams are open at once.
-      case (false, _, _): transport == .tcp ? .dialling : .open
+      case (false, _, _): `protocol`.isByteStream ? .dialling : .open
       }
     bytesFromDevice = role == .link ? stream.bytesIn : stream.bytesOut
     bytesToDevice = role == .link ? stream.bytesOut : stream.bytesIn

@@ -170,7 +170,7 @@ public struct Session: ~Copyable {
   ///
   /// - Throws: a `Refusal` with `.tooMany` or `.sessionEnded`, without asking the site.
   public mutating func open(_ request: OpenRequest, tag: UInt64) throws(Refusal) -> StreamID {
-    let id = try takeSlot(request.transport, tag: tag)
+    let id = try takeSlot(request.protocol, tag: tag)
     streams[id.slot].request = request
     controls.append(.open(id))
     return id
@@ -187,7 +187,7 @@ public struct Session: ~Copyable {
     return id
   }
 
-  private mutating func takeSlot(_ transport: TransportProtocol, tag: UInt64) throws(Refusal) -> StreamID {
+  private mutating func takeSlot(_ kind: StreamProtocol, tag: UInt64) throws(Refusal) -> StreamID {
     guard role == .link, acceptsStreams else { throw Refusal(.sessionEnded) }
     guard openCount < min(limits.streams, SessionLimits.slots - 1) else {
       counters.streamsRefused += 1
@@ -207,7 +207,7 @@ public struct Session: ~Copyable {
       if slot < pastTenants.count { streams[slot].tenant = pastTenants[slot] }
     }
     let tenant = streams[slot].tenant &+ 1
-    start(slot, tenant: tenant, transport)
+    start(slot, tenant: tenant, kind)
     streams[slot].tag = tag
     return StreamID(slot: slot, tenant: tenant)
   }
@@ -256,7 +256,7 @@ public struct Session: ~Copyable {
 
   /// Queues a datagram; takes over the slice's reference. Drops it when too much waits.
   public mutating func sendDatagram(_ id: StreamID, _ slice: Slice, pool: inout SlabPool) {
-    guard contains(id), streams[id.slot].transport != .tcp else {
+    guard contains(id), !streams[id.slot].kind.isByteStream else {
       pool.release(slice)
       return
     }
@@ -316,14 +316,14 @@ public struct Session: ~Copyable {
 
   // MARK: Slots
 
-  mutating func start(_ slot: Int, tenant: UInt16, _ transport: TransportProtocol) {
+  mutating func start(_ slot: Int, tenant: UInt16, _ kind: StreamProtocol) {
     var queue = streams[slot].queue
     queue.removeAll()
     streams[slot] = StreamState()
     streams[slot].queue = queue
     streams[slot].tenant = tenant
     streams[slot].phase = .requested
-    streams[slot].transport = transport
+    streams[slot].kind = kind
     openCount += 1
     windowTotal += SessionLimits.initialWindow
     counters.streamsOpened += 1

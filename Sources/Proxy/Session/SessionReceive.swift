@@ -69,7 +69,7 @@ extension Session {
       if streams[id.slot].send.raise(to: limit) { events.append(.writable(id)) }
     case .finish:
       guard known(id) else { return }
-      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].transport == .tcp else {
+      guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind.isByteStream else {
         throw .violation(.wrongState(.finish, id))
       }
       streams[id.slot].finishReceived = true
@@ -142,7 +142,7 @@ extension Session {
 
   private mutating func receiveData(_ id: StreamID, _ payload: Slice, pool: inout SlabPool) throws(SessionError) {
     guard known(id) else { return }
-    guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].transport == .tcp else {
+    guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind.isByteStream else {
       throw .violation(.wrongState(.data, id))
     }
     guard streams[id.slot].receive.receive(payload.count) else { throw .violation(.creditExceeded(id)) }
@@ -159,7 +159,7 @@ extension Session {
     let id = header.stream
     guard known(id) else { return }
     let isEcho = header.type == .echo
-    guard streams[id.slot].transport == (isEcho ? .icmp : .udp) else {
+    guard streams[id.slot].kind == (isEcho ? .icmp : .udp) else {
       throw .violation(.wrongState(header.type, id))
     }
     if streams[id.slot].skipsParts {
@@ -239,7 +239,7 @@ extension Session {
     } catch {
       throw .frame(error)
     }
-    guard try admit(id, request.transport) else { return }
+    guard try admit(id, request.protocol) else { return }
     streams[id.slot].request = request
     events.append(.openRequested(id))
   }
@@ -260,13 +260,13 @@ extension Session {
   }
 
   /// Gives a stream that the peer asks for its slot. `false` if it was refused at once.
-  private mutating func admit(_ id: StreamID, _ transport: TransportProtocol) throws(SessionError) -> Bool {
+  private mutating func admit(_ id: StreamID, _ kind: StreamProtocol) throws(SessionError) -> Bool {
     guard id.slot > 0 else { throw .violation(.streamInUse(id)) }
     // Slots are handed out from below: a far one means a peer that doesn't keep to the protocol.
     guard id.slot < SessionLimits.slots else { throw .violation(.flooding) }
     while streams.count <= id.slot { streams.append(StreamState()) }
     guard streams[id.slot].phase == .free else { throw .violation(.streamInUse(id)) }
-    start(id.slot, tenant: id.tenant, transport)
+    start(id.slot, tenant: id.tenant, kind)
     guard openCount <= limits.streams, controls.count < limits.controlFrames else {
       let what = openCount > limits.streams ? "\(limits.streams) streams are open" : "\(controls.count) frames wait"
       streams[id.slot].refusal = Refusal(.tooMany, "\(what) in this session")

@@ -84,14 +84,17 @@ public struct FlowCounts: Hashable, Sendable {
   public var tcp = 0
   public var udp = 0
   public var echo = 0
+  /// What is no flow to an address: frames of an interface, discovery, captures.
+  public var services = 0
 
   public init() {}
 
-  mutating func count(_ transport: TransportProtocol) {
-    switch transport {
+  mutating func count(_ kind: StreamProtocol) {
+    switch kind {
     case .tcp: tcp += 1
     case .udp: udp += 1
     case .icmp: echo += 1
+    case .ethernet, .discovery, .capture: services += 1
     }
   }
 }
@@ -146,7 +149,7 @@ extension Session {
     status.queues.payload = 0
     status.queues.held = 0
     for slot in streams.indices where streams[slot].phase != .free {
-      status.kinds.count(streams[slot].transport)
+      status.kinds.count(streams[slot].kind)
       status.queues.payload += streams[slot].queuedBytes
       status.queues.held += streams[slot].receive.held
     }
@@ -167,7 +170,7 @@ extension Session {
   /// `nil` once another stream has the slot. A stream that has just ended still answers.
   public func status(of id: StreamID) -> StreamStatus? {
     guard id.slot > 0, id.slot < streams.count, streams[id.slot].tenant == id.tenant else { return nil }
-    let isStream = streams[id.slot].transport == .tcp
+    let isStream = streams[id.slot].kind.isByteStream
     let state = streams[id.slot]
     return StreamStatus(
       id: id, isOpen: state.isOpen, finishedIn: state.finishReceived, finishedOut: state.finishQueued,

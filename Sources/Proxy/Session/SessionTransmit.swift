@@ -123,15 +123,16 @@ extension Session {
   ) throws(RecordError) -> Bool {
     let id = StreamID(slot: slot, tenant: streams[slot].tenant)
     // Payload waits for OPENED; datagrams don't.
-    guard streams[slot].isOpen || streams[slot].transport != .tcp else {
+    guard streams[slot].isOpen || !streams[slot].kind.isByteStream else {
       turns.leave(slot, &streams)
       return true
     }
     let type: FrameType =
-      switch streams[slot].transport {
-      case .tcp: .data
+      switch streams[slot].kind {
+      case .tcp, .discovery, .capture: .data
       case .udp: .datagram
       case .icmp: .echo
+      case .ethernet: .ethernet
       }
     while let slice = streams[slot].queue.first {
       guard streams[slot].deficit > 0 else {

@@ -15,7 +15,7 @@ struct StreamState {
 
   var tenant: UInt16 = 0
   var phase = Phase.free
-  var transport = TransportProtocol.tcp
+  var kind = StreamProtocol.tcp
   /// The owner's own name for the stream.
   var tag: UInt64 = 0
   var request: OpenRequest?

@@ -9,7 +9,8 @@ struct DeviceFlow: ~Copyable {
 
   let id: StreamID
   let agent: String
-  let transport: TransportProtocol
+  let kind: StreamProtocol
+  /// Unspecified for what is no flow to an address.
   var target: Endpoint
   var socket: OwnedDescriptor
   var phase: Phase
@@ -46,12 +47,12 @@ struct DeviceFlow: ~Copyable {
   var strangers = 0
 
   init(
-    id: StreamID, agent: String, transport: TransportProtocol, target: Endpoint, socket: consuming OwnedDescriptor,
+    id: StreamID, agent: String, _ kind: StreamProtocol, target: Endpoint, socket: consuming OwnedDescriptor,
     phase: Phase, since: Instant, deadline: Instant
   ) {
     self.id = id
     self.agent = agent
-    self.transport = transport
+    self.kind = kind
     self.target = target
     self.socket = socket
     self.phase = phase

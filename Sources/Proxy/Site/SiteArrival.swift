@@ -55,10 +55,11 @@ extension SiteIdentity {
   /// that grants are signed with, and needs no lie.
   /// - Parameters:
   ///   - rules: the site's own agents, which alone decide what a grant can reach.
+  ///   - services: what the site offers the one whom the grant names, besides flows to addresses.
   ///   - ownAddresses: of the site's interfaces: no subnet agent reaches them.
   public func meet(
     _ dial: ControlMessage.Dial, rules: [SiteRule], ownAddresses: Set<IPAddress> = [],
-    limits: SiteLimits = SiteLimits(),
+    limits: SiteLimits = SiteLimits(), services: @Sendable (Grant) -> SiteServices = { _ in .none },
     onFlow: @escaping @Sendable (FlowReport) -> Void,
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws(ArrivalError) -> (session: SiteSession, grant: Grant) {
@@ -101,7 +102,7 @@ extension SiteIdentity {
     do {
       let session = try SiteSession(
         id: dial.id, socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,
-        onFlow: onFlow, onEnd: onEnd)
+        services: services(grant), onFlow: onFlow, onEnd: onEnd)
       return (session, grant)
     } catch {
       throw .local("\(error)")

@@ -100,7 +100,7 @@ extension SiteLoop {
 
   /// Counts what a device's socket had no room for since the last look. A system call: not for the packet path.
   mutating func countKernelDrops(_ key: SlotID) {
-    guard flows.contains(key), flows[key].transport == .udp else { return }
+    guard flows.contains(key), flows[key].kind == .udp else { return }
     let drops = Socket.droppedDatagrams(flows[key].socket)
     status.kernelDatagramsDropped &+= UInt64(drops &- flows[key].kernelDrops)
     flows[key].kernelDrops = drops

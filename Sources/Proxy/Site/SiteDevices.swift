@@ -9,52 +9,61 @@ extension SiteLoop {
   mutating func openFlow(_ id: StreamID) {
     guard let request = peer.session.request(of: id) else { return }
     do throws(Refusal) {
+      guard let transport = request.protocol.transport else { return try openService(id, request) }
       let (target, isFTPData) = try policy.target(for: request, announced: pinholes, now: now)
       guard endReason == nil else { throw Refusal(.sessionEnded) }
-      guard request.transport != .tcp || diallingCount < limits.dialling else {
+      guard transport != .tcp || diallingCount < limits.dialling else {
         throw Refusal(.tooMany, "\(limits.dialling) dials are under way")
       }
-      var flow = try dial(id, request, target)
+      var flow = try dial(id, request, transport, target)
       if isFTPData { pinholes.close(target, of: request.agent) }
       flow.isFTPData = isFTPData
-      if request.transport == .tcp, policy.carriesFTP(agent: request.agent, request.port) { flow.ftp = FTPControl() }
-      let fd = flow.socket.rawValue
-      if flow.phase == .dialling { diallingCount += 1 }
-      let key = flows.insert(flow)
-      setKey(key, of: id)
-      do throws(SystemError) {
-        try poller.add(fd, token: key.token, for: [.readable, .writable, .peerClosed, .edge])
-      } catch {
-        refuse(key, Refusal(.siteError, "\(error)"))
-        return
-      }
-      if flows[key].phase == .open { accept(key) }
+      if transport == .tcp, policy.carriesFTP(agent: request.agent, request.port) { flow.ftp = FTPControl() }
+      insert(flow)
     } catch {
       refuse(id, error)
     }
   }
 
-  private func dial(_ id: StreamID, _ request: OpenRequest, _ target: Endpoint) throws(Refusal) -> DeviceFlow {
+  /// Takes a flow up whose socket is there.
+  mutating func insert(_ flow: consuming DeviceFlow) {
+    let fd = flow.socket.rawValue
+    let id = flow.id
+    if flow.phase == .dialling { diallingCount += 1 }
+    let key = flows.insert(flow)
+    setKey(key, of: id)
     do throws(SystemError) {
-      switch request.transport {
+      try poller.add(fd, token: key.token, for: [.readable, .writable, .peerClosed, .edge])
+    } catch {
+      refuse(key, Refusal(.siteError, "\(error)"))
+      return
+    }
+    if flows[key].phase == .open { accept(key) }
+  }
+
+  private func dial(
+    _ id: StreamID, _ request: OpenRequest, _ transport: TransportProtocol, _ target: Endpoint
+  ) throws(Refusal) -> DeviceFlow {
+    do throws(SystemError) {
+      switch transport {
       case .tcp:
         let socket = try Socket.connect(to: target)
         try configure(socket)
         return DeviceFlow(
-          id: id, agent: request.agent, transport: .tcp, target: target, socket: socket, phase: .dialling, since: now,
+          id: id, agent: request.agent, .tcp, target: target, socket: socket, phase: .dialling, since: now,
           deadline: now + limits.dialTimeout)
       case .udp:
         let socket = try Socket.connect(to: target, .datagram)
         try Socket.setReceiveBuffer(socket, bytes: limits.datagramBuffer)
         let isJoined = Socket.joinDatagrams(socket)
         var flow = DeviceFlow(
-          id: id, agent: request.agent, transport: .udp, target: target, socket: socket, phase: .open, since: now,
+          id: id, agent: request.agent, .udp, target: target, socket: socket, phase: .open, since: now,
           deadline: now + limits.datagramIdle)
         if isJoined { flow.segmentLimit = DatagramGather.byteLimit }
         return flow
       case .icmp:
         var flow = DeviceFlow(
-          id: id, agent: request.agent, transport: .icmp, target: target,
+          id: id, agent: request.agent, .icmp, target: target,
           socket: try EchoSocket.open(to: target.address), phase: .open, since: now,
           deadline: now + limits.echoIdle)
         flow.echoIdentifier = UInt16.random(in: 1...UInt16.max)
@@ -77,7 +86,7 @@ extension SiteLoop {
 
   /// Ends flows to devices that don't acknowledge what was sent to them. Keepalive doesn't: it rests while data waits.
   mutating func cutSilentDevices() {
-    for key in flows.ids where flows[key].transport == .tcp && flows[key].phase == .open {
+    for key in flows.ids where flows[key].kind == .tcp && flows[key].phase == .open {
       guard let silence = Socket.silence(of: flows[key].socket), silence.unanswered >= Self.questions,
         silence.time >= limits.deviceSilence
       else { continue }
@@ -207,10 +216,11 @@ extension SiteLoop {
       turns -= 1
       guard flows.contains(key) else { continue }
       flows[key].isInReadList = false
-      switch flows[key].transport {
-      case .tcp: readStream(key)
+      switch flows[key].kind {
+      case .tcp, .discovery, .capture: readStream(key)
       case .udp: readDatagrams(key)
       case .icmp: readEchoes(key)
+      case .ethernet: break
       }
       // Sealed while still warm, and sent before more is read.
       if peer.session.hasOutput { try connection.flush(&peer, pool: &pool, now: now) }

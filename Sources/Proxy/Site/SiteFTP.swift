@@ -105,7 +105,7 @@ extension SiteLoop {
       guard let endpoint = Socket.localEndpoint(socket) else { throw SystemError.last("getsockname") }
       let fd = socket.rawValue
       var flow = DeviceFlow(
-        id: id, agent: flows[control].agent, transport: .tcp, target: Endpoint(flows[control].target.address, 0),
+        id: id, agent: flows[control].agent, .tcp, target: Endpoint(flows[control].target.address, 0),
         socket: socket, phase: .listening, since: now,
         deadline: now + limits.ftp.announcementLifetime)
       flow.isFTPData = true

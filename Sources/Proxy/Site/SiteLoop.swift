@@ -14,6 +14,7 @@ struct SiteLoop: ~Copyable {
   var connection: SessionSocket
   var policy: SitePolicy
   let limits: SiteLimits
+  let services: SiteServices
   let poller: Poller
   let gather = Gather()
   let datagramGather = DatagramGather()
@@ -54,8 +55,8 @@ struct SiteLoop: ~Copyable {
 
   init(
     id: SessionID, session: consuming Session, socket: consuming OwnedDescriptor, policy: SitePolicy,
-    limits: SiteLimits,
-    mailbox: Mailbox<SiteSession.Command>, onFlow: @escaping @Sendable (FlowReport) -> Void
+    limits: SiteLimits, services: SiteServices, mailbox: Mailbox<SiteSession.Command>,
+    onFlow: @escaping @Sendable (FlowReport) -> Void
   ) throws(SystemError) {
     let poller = try Poller()
     try poller.add(socket.rawValue, token: Self.connectionToken, for: [.readable, .writable, .peerClosed, .edge])
@@ -65,6 +66,7 @@ struct SiteLoop: ~Copyable {
     connection = SessionSocket(socket)
     self.policy = policy
     self.limits = limits
+    self.services = services
     pinholes = FTPPinholes(limits: limits.ftp)
     self.poller = poller
     self.mailbox = mailbox
@@ -176,7 +178,7 @@ struct SiteLoop: ~Copyable {
     for key in flows.ids
     where flows.contains(key)
       && !policy.permits(
-        agent: flows[key].agent, flows[key].transport, flows[key].target, isFTPData: flows[key].isFTPData)
+        agent: flows[key].agent, flows[key].kind, flows[key].target, isFTPData: flows[key].isFTPData)
     {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true, .revoked)
@@ -260,7 +262,7 @@ struct SiteLoop: ~Copyable {
         // What came before the reset goes before it.
         if key == datagramKey { sendDatagrams() }
         guard flows.contains(key) else { continue }
-        drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].transport))
+        drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].kind))
       case .closed(let id): drain(key(of: id))
       case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
@@ -295,7 +297,7 @@ struct SiteLoop: ~Copyable {
     guard var flow = flows.remove(key) else { return }
     if flow.phase == .open { status.flowsByAgent[flow.agent, default: 1] -= 1 }
     if flow.phase == .dialling { diallingCount -= 1 }
-    if !reset, flow.transport == .tcp { Socket.finishOnClose(flow.socket) }
+    if !reset, flow.kind == .tcp { Socket.finishOnClose(flow.socket) }
     if flow.phase == .listening { listenerCount -= 1 }
     if flow.ftp != nil { endControl(key) }
     flow.stream.pending.removeAll(pool: &pool)
@@ -312,7 +314,7 @@ struct SiteLoop: ~Copyable {
         refuse(key, Refusal(.timedOut))
       } else if flows[key].phase == .listening {
         refuse(key, Refusal(.timedOut, "the device didn't open its FTP data connection"))
-      } else if flows[key].transport != .tcp || flows[key].stream.isDraining {
+      } else if !flows[key].kind.isByteStream || flows[key].stream.isDraining {
         peer.session.reset(flows[key].id, .limit, pool: &pool)
         // A device that didn't take all of a finished stream must not take its end for the end of the data.
         let isDraining = flows[key].stream.isDraining

@@ -5,16 +5,20 @@ import Primitives
 /// An agent as the site knows it: the device's real address, and what may be reached of it.
 public struct SiteRule: Equatable, Sendable {
   public var agent: String
-  /// One address, or a subnet.
-  public var device: IPPrefix
+  /// One address, or a subnet; `nil` for an agent of an interface.
+  public var device: IPPrefix?
   public var tcp: [PortRange]
   public var udp: [PortRange]
   /// Which of the TCP ports carry FTP control connections: what they announce may be reached as well.
   public var ftp: [PortRange]
   public var echo: Bool
+  /// One of the site's interfaces, and what of it is offered; `nil` for an agent of a device or subnet.
+  public var interface: SiteInterface?
+  /// Whether what this agent's flows carry may be captured from remote.
+  public var capture = false
 
   public init(
-    agent: String, device: IPPrefix, tcp: [PortRange], udp: [PortRange], ftp: [PortRange] = [], echo: Bool
+    agent: String, device: IPPrefix?, tcp: [PortRange], udp: [PortRange], ftp: [PortRange] = [], echo: Bool
   ) {
     self.agent = agent
     self.device = device
@@ -24,7 +28,21 @@ public struct SiteRule: Equatable, Sendable {
     self.echo = echo
   }
 
-  var isSubnet: Bool { device.length < device.address.bitWidth }
+  public init(agent: String, interface: SiteInterface) {
+    self.init(agent: agent, device: nil, tcp: [], udp: [], echo: false)
+    self.interface = interface
+  }
+}
+
+/// An interface of the site's host, as an agent offers it.
+public struct SiteInterface: Hashable, Sendable {
+  public var name: String
+  public var access: InterfaceAccess
+
+  public init(_ name: String, _ access: InterfaceAccess) {
+    self.name = name
+    self.access = access
+  }
 }
 
 /// What one session may reach: the site's own agents and the grant, each alone enough to say no.
@@ -54,11 +72,11 @@ public struct SitePolicy: Sendable {
   ///
   /// - Parameter isFTPData: whether a control connection of FTP has announced it.
   func permits(
-    agent: String, _ transport: TransportProtocol, _ target: Endpoint, isFTPData: Bool = false
+    agent: String, _ kind: StreamProtocol, _ target: Endpoint, isFTPData: Bool = false
   ) -> Bool {
-    guard let rule = rules[agent], granted?.contains(agent) ?? true, rule.device.contains(target.address) else {
-      return false
-    }
+    guard let rule = rules[agent], granted?.contains(agent) ?? true else { return false }
+    guard let transport = kind.transport else { return Self.offers(rule, kind) }
+    guard rule.device?.contains(target.address) == true else { return false }
     if isFTPData { return !rule.ftp.isEmpty }
     switch transport {
     case .icmp: return rule.echo
@@ -74,6 +92,30 @@ public struct SitePolicy: Sendable {
 
   public var deadline: Instant? { expires }
 
+  /// The rule by which a request that is for no flow to an address is permitted, or who says no and why.
+  public func rule(for request: OpenRequest, now: Instant) throws(Refusal) -> SiteRule {
+    let rule = try grantedRule(request, now: now)
+    guard Self.offers(rule, request.protocol) else {
+      throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.protocol)")
+    }
+    return rule
+  }
+
+  private func grantedRule(_ request: OpenRequest, now: Instant) throws(Refusal) -> SiteRule {
+    if let expires, now >= expires { throw Refusal(.grantEnded) }
+    guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
+    guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
+    return rule
+  }
+
+  private static func offers(_ rule: SiteRule, _ kind: StreamProtocol) -> Bool {
+    switch kind {
+    case .discovery: rule.interface.map { !$0.access.isEmpty } ?? false
+    case .capture: rule.capture
+    case .ethernet, .icmp, .tcp, .udp: false
+    }
+  }
+
   /// The device endpoint for a request, or who says no and why.
   public func target(for request: OpenRequest, now: Instant) throws(Refusal) -> Endpoint {
     try target(for: request, announced: FTPPinholes(), now: now).endpoint
@@ -85,39 +127,40 @@ public struct SitePolicy: Sendable {
   func target(
     for request: OpenRequest, announced: FTPPinholes, now: Instant
   ) throws(Refusal) -> (endpoint: Endpoint, isFTPData: Bool) {
-    if let expires, now >= expires { throw Refusal(.grantEnded) }
-    guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
-    guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
-    switch request.transport {
+    let rule = try grantedRule(request, now: now)
+    guard let device = rule.device, let transport = request.protocol.transport else {
+      throw Refusal(.addressNotPermitted, "agent \(rule.agent) is an interface of the site")
+    }
+    switch transport {
     case .icmp:
       guard rule.echo else { throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit ping") }
     case .tcp, .udp:
-      let ranges = request.transport == .tcp ? rule.tcp : rule.udp
+      let ranges = transport == .tcp ? rule.tcp : rule.udp
       if !ranges.contains(where: { $0.contains(request.port) }) {
-        let endpoint = Endpoint(try address(of: rule, request), request.port)
-        guard request.transport == .tcp, !rule.ftp.isEmpty,
+        let endpoint = Endpoint(try address(of: device, rule, request), request.port)
+        guard transport == .tcp, !rule.ftp.isEmpty,
           announced.contains(endpoint, of: rule.agent, now: now)
         else {
-          throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.transport) \(request.port)")
+          throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(transport) \(request.port)")
         }
         return (endpoint, true)
       }
     }
-    return (Endpoint(try address(of: rule, request), request.port), false)
+    return (Endpoint(try address(of: device, rule, request), request.port), false)
   }
 
-  private func address(of rule: SiteRule, _ request: OpenRequest) throws(Refusal) -> IPAddress {
-    guard rule.isSubnet else {
+  private func address(of device: IPPrefix, _ rule: SiteRule, _ request: OpenRequest) throws(Refusal) -> IPAddress {
+    guard device.length < device.address.bitWidth else {
       guard request.hostOffset == nil || request.hostOffset == 0 else {
         throw Refusal(.addressNotPermitted, "agent \(rule.agent) is one device")
       }
-      return rule.device.address
+      return device.address
     }
-    guard let offset = request.hostOffset, let address = rule.device.address(at: offset) else {
+    guard let offset = request.hostOffset, let address = device.address(at: offset) else {
       throw Refusal(.addressNotPermitted, "no such host in the subnet of agent \(rule.agent)")
     }
     // The subnet's own name and its broadcast address are no hosts (RFC 1122 section 3.2.1.3).
-    let isV4Edge = address.family == .v4 && rule.device.length < 31 && (offset == 0 || offset == rule.device.lastOffset)
+    let isV4Edge = address.family == .v4 && device.length < 31 && (offset == 0 || offset == device.lastOffset)
     guard !isV4Edge, !Self.isNeverDialled(address), !own.contains(address) else {
       throw Refusal(.addressNotPermitted, "the site doesn't dial this host of agent \(rule.agent)")
     }

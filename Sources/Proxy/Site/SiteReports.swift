@@ -7,9 +7,9 @@ extension SiteLoop {
   /// Tells whoever logs what became of a flow.
   func report(_ event: FlowReport.Event, _ key: SlotID) {
     var report = FlowReport(
-      event, connection: ConnectionID(id, flows[key].id), agent: flows[key].agent, transport: flows[key].transport,
+      event, connection: ConnectionID(id, flows[key].id), agent: flows[key].agent, protocol: flows[key].kind,
       port: flows[key].target.port)
-    report.destination = flows[key].target
+    report.destination = flows[key].kind.transport == nil ? nil : flows[key].target
     report.duration = now - flows[key].since
     report.dial = flows[key].dial
     report.bytesFromDevice = flows[key].bytesFromDevice
@@ -21,7 +21,7 @@ extension SiteLoop {
   func report(_ refusal: Refusal, of request: OpenRequest, _ stream: StreamID) {
     onFlow(
       FlowReport(
-        .refused(refusal), connection: ConnectionID(id, stream), agent: request.agent, transport: request.transport,
+        .refused(refusal), connection: ConnectionID(id, stream), agent: request.agent, protocol: request.protocol,
         port: request.port))
   }
 
@@ -29,8 +29,8 @@ extension SiteLoop {
   func describeFlows(limit: Int) -> [FlowStatus] {
     flows.ids.prefix(limit).map { key in
       var status = FlowStatus(
-        ConnectionID(id, flows[key].id), agent: flows[key].agent, transport: flows[key].transport,
-        destination: flows[key].target, age: now - flows[key].since,
+        ConnectionID(id, flows[key].id), agent: flows[key].agent, protocol: flows[key].kind,
+        destination: flows[key].kind.transport == nil ? nil : flows[key].target, age: now - flows[key].since,
         stream: flows[key].stream.isDraining ? nil : peer.session.status(of: flows[key].id), role: .site)
       status.bytesFromDevice = flows[key].bytesFromDevice
       status.bytesToDevice = flows[key].bytesToDevice

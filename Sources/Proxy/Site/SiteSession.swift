@@ -24,11 +24,13 @@ public final class SiteSession: Sendable {
   ///   - id: what the session is called on all three parts.
   ///   - socket: the raw connection after the end-to-end handshake.
   ///   - surplus: bytes that came with the handshake's last message.
+  ///   - services: what the site offers besides flows to addresses.
   ///   - onFlow: called on the session's thread for every flow that is opened or refused, and when it ends.
   ///   - onEnd: called once, on the session's thread, last.
   public init(
     id: SessionID, socket: consuming OwnedDescriptor, secrets: RecordSecrets, surplus: [UInt8], policy: SitePolicy,
-    limits: SiteLimits = SiteLimits(), onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in },
+    limits: SiteLimits = SiteLimits(), services: SiteServices = .none,
+    onFlow: @escaping @Sendable (FlowReport) -> Void = { _ in },
     onEnd: @escaping @Sendable (SessionEnd) -> Void
   ) throws {
     let mailbox = try Mailbox<Command>()
@@ -38,7 +40,8 @@ public final class SiteSession: Sendable {
     try socket.setNonblocking(true)
     let session = try Session(role: .site, secrets: secrets, limits: limits.session, now: Clock.now)
     let loop = try SiteLoop(
-      id: id, session: session, socket: socket, policy: policy, limits: limits, mailbox: mailbox, onFlow: onFlow)
+      id: id, session: session, socket: socket, policy: policy, limits: limits, services: services, mailbox: mailbox,
+      onFlow: onFlow)
     let parcel = Parcel(loop)
     _ = try Thread(name: "site-session") { [self] in
       guard var loop = parcel.open() else { return }

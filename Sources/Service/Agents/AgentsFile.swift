@@ -13,11 +13,22 @@ internal import Primitives
 ///     ftp: true                  # FTP on port 21; or its ports, as for `tcp`
 ///     ping: true
 ///     about: press 4, hall 2
+///     capture: true              # its traffic may be captured from remote
+///   - name: cell
+///     interface: eth1            # instead of a device: an interface of this host
+///     discovery: [dcp, lldp]     # ways to find devices there; `all` for every one
+///     assignment: true           # they may be given names and addresses
 /// ```
 public enum AgentsFile {
   /// Bytes of a file at most.
   static let sizeLimit = 1 << 20
-  static let fields = ["name", "device", "tcp", "udp", "ftp", "ping", "about"]
+  static let fields = [
+    "name", "device", "tcp", "udp", "ftp", "ping", "about", "capture", "interface", "discovery", "assignment",
+  ]
+  /// What an agent of an interface hasn't.
+  static let deviceFields = ["device", "tcp", "udp", "ftp", "ping"]
+  /// What only an agent of an interface has.
+  static let interfaceFields = ["discovery", "assignment"]
 
   /// Reads and checks a file; all problems are reported, not only the first.
   public static func load(_ path: String) throws(ConfigurationError) -> [AgentConfiguration] {
@@ -105,8 +116,10 @@ struct AgentsReader {
     for (key, _) in mapping where !AgentsFile.fields.contains(key.scalar ?? "") {
       unknown(key, path, AgentsFile.fields)
     }
+    if node["interface"] != nil { return interfaceAgent(node, path) }
     let before = problems.count
     let name = name(node["name"], node, path)
+    misplaced(AgentsFile.interfaceFields, in: node, path, "is for agents with `interface:`, such as `interface: eth1`")
     let device = device(node["device"], node, path)
     let tcp = ports(node["tcp"], path + ".tcp")
     let udp = ports(node["udp"], path + ".udp")
@@ -121,17 +134,20 @@ struct AgentsReader {
         "with `tcp` has \(allTCP.count) entries; \(ControlProtocol.portRangeLimit) is the most: use ranges")
     }
     let ping = flag(node["ping"], path + ".ping")
+    let capture = flag(node["capture"], path + ".capture")
     let about = text(node["about"], path + ".about")
     guard problems.count == before, let name, let device else { return nil }
     if tcp.isEmpty, udp.isEmpty, ftp.isEmpty, !ping {
       note(node.mark, path, "permits nothing: add `tcp:`, `udp:`, `ftp: true` or `ping: true`, or take it out")
       return nil
     }
-    return AgentConfiguration(
+    var agent = AgentConfiguration(
       name: name, device: device, tcp: allTCP, udp: udp, ftp: ftp, ping: ping, about: about, line: node.mark.line)
+    agent.capture = capture
+    return agent
   }
 
-  private mutating func name(_ node: YAMLNode?, _ parent: YAMLNode, _ path: String) -> String? {
+  mutating func name(_ node: YAMLNode?, _ parent: YAMLNode, _ path: String) -> String? {
     guard let node else {
       note(parent.mark, path, "has no `name:`")
       return nil
@@ -249,7 +265,7 @@ struct AgentsReader {
     return nil
   }
 
-  private mutating func flag(_ node: YAMLNode?, _ path: String) -> Bool {
+  mutating func flag(_ node: YAMLNode?, _ path: String) -> Bool {
     guard let node else { return false }
     switch node.scalar?.lowercased() {
     case "true", "yes", "on": return true
@@ -260,7 +276,7 @@ struct AgentsReader {
     }
   }
 
-  private mutating func text(_ node: YAMLNode?, _ path: String) -> String? {
+  mutating func text(_ node: YAMLNode?, _ path: String) -> String? {
     guard let node else { return nil }
     guard let text = node.scalar, text.utf8.count <= ControlProtocol.textLimit else {
       note(node.mark, path, "must be a text of at most \(ControlProtocol.textLimit) bytes")
@@ -271,7 +287,7 @@ struct AgentsReader {
 
   // MARK: Problems
 
-  private func quoted(_ node: YAMLNode) -> String {
+  func quoted(_ node: YAMLNode) -> String {
     guard let text = node.scalar else { return "this" }
     return text.isEmpty ? "nothing" : "`\(EscapedText(text, limit: 60))`"
   }
@@ -285,7 +301,7 @@ struct AgentsReader {
         + (suggestion ?? "there are \(known.map { "`\($0)`" }.joined(separator: ", "))"))
   }
 
-  private mutating func note(_ mark: YAMLMark?, _ field: String, _ message: String) {
+  mutating func note(_ mark: YAMLMark?, _ field: String, _ message: String) {
     problems.append(
       ConfigurationProblem(
         file: file, line: mark?.line ?? 0, column: mark?.column ?? 0, field: field, message: message))

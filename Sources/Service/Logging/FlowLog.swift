@@ -62,8 +62,8 @@ public final class FlowLog: Sendable {
   }
 
   private static func metadata(_ report: FlowReport) -> Logger.Metadata {
-    var all: Logger.Metadata = ["protocol": "\(report.transport)"]
-    if report.transport != .icmp { all["port"] = "\(report.port)" }
+    var all: Logger.Metadata = ["protocol": "\(report.protocol)"]
+    if [.tcp, .udp].contains(report.protocol) { all["port"] = "\(report.port)" }
     if let connection = report.connection {
       all["connection"] = "\(connection)"
       all["session"] = "\(connection.session)"

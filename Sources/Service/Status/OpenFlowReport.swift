@@ -12,11 +12,11 @@ public struct OpenFlowReport: Codable, Hashable, Sendable {
   /// Known to the LinkManager.
   public var site: String?
   public var agent: String
-  /// `tcp`, `udp` or `icmp`.
+  /// `tcp`, `udp`, `icmp`, `ethernet`, `discovery` or `capture`.
   public var `protocol`: String
   /// Who asked: known to the LinkManager.
   public var application: String?
-  /// The agent's alias at the LinkManager, the device's own address at the SiteManager.
+  /// The agent's alias at the LinkManager, the device's own address at the SiteManager; `-` for what has none.
   public var destination: String
   /// `dialling`, `open`, `half-closed` or `closing`.
   public var state: String
@@ -36,9 +36,9 @@ public struct OpenFlowReport: Codable, Hashable, Sendable {
     id = "\(flow.connection)"
     site = flow.site
     agent = flow.agent
-    self.protocol = "\(flow.transport)"
+    self.protocol = "\(flow.protocol)"
     application = flow.application.map { "\($0)" }
-    destination = flow.transport == .icmp ? "\(flow.destination.address)" : "\(flow.destination)"
+    destination = flow.destination.map { flow.protocol == .icmp ? "\($0.address)" : "\($0)" } ?? "-"
     state = "\(flow.state)"
     seconds = flow.age.seconds
     bytesFromDevice = flow.bytesFromDevice
@@ -57,7 +57,7 @@ public struct OpenFlowReport: Codable, Hashable, Sendable {
       "FLOW", "AGENT", "PROTOCOL", "FROM", "TO", "STATE", "AGE", "FROM DEVICE", "TO DEVICE", "CREDIT", "WINDOW", "HELD",
       "QUEUED", "WAITING")
     for flow in flows {
-      let isStream = flow.protocol == "tcp"
+      let isStream = !["udp", "icmp"].contains(flow.protocol)
       table.append(
         flow.id, flow.site.map { "\($0)/\(flow.agent)" } ?? flow.agent, flow.protocol, flow.application ?? "-",
         flow.destination, flow.state, Quantity.age(seconds: Int64(flow.seconds)), bytes(flow.bytesFromDevice),

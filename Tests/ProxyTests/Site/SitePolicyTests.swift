@@ -13,6 +13,43 @@ import Testing
   private static let ping = SiteRule(
     agent: "ping", device: IPPrefix("fd00::9")!, tcp: [], udp: [], echo: true)
 
+  private static let cell: SiteRule = {
+    var rule = SiteRule(agent: "cell", interface: SiteInterface("eth1", InterfaceAccess(discovery: ["dcp"])))
+    rule.capture = true
+    return rule
+  }()
+
+  private func refusal(
+    _ policy: SitePolicy, _ agent: String, _ kind: StreamProtocol, now: Instant = SitePolicyTests.now
+  ) -> Refusal.Reason? {
+    do throws(Refusal) {
+      _ = try policy.rule(for: OpenRequest(agent: agent, protocol: kind), now: now)
+      return nil
+    } catch {
+      return error.reason
+    }
+  }
+
+  @Test func servicesAreOfferedByTheirAgentsOnly() {
+    let policy = SitePolicy(rules: [Self.plc, Self.cell], granted: nil, expires: Instant(nanoseconds: 2_000))
+    #expect(refusal(policy, "cell", .discovery) == nil && refusal(policy, "cell", .capture) == nil)
+    #expect(refusal(policy, "cell", .ethernet) == .portNotPermitted)
+    #expect(
+      refusal(policy, "plc", .discovery) == .portNotPermitted && refusal(policy, "plc", .capture) == .portNotPermitted)
+    #expect(refusal(policy, "other", .discovery) == .unknownAgent)
+    #expect(refusal(policy, "cell", .discovery, now: Instant(nanoseconds: 2_000)) == .grantEnded)
+    let others = SitePolicy(rules: [Self.cell], granted: ["plc"], expires: nil)
+    #expect(refusal(others, "cell", .discovery) == .notGranted)
+    // No address is behind an interface.
+    guard case .failure(let reason) = judge(policy, "cell") else {
+      Issue.record("an interface has an address")
+      return
+    }
+    #expect(reason.reason == .addressNotPermitted)
+    #expect(
+      policy.permits(agent: "cell", .capture, .unspecified) && !policy.permits(agent: "plc", .capture, .unspecified))
+  }
+
   private func net(_ prefix: String) -> SiteRule {
     SiteRule(agent: "net", device: IPPrefix(prefix)!, tcp: [.all], udp: [.all], echo: true)
   }
@@ -113,7 +150,7 @@ import Testing
     let rule = net(prefix)
     let policy = SitePolicy(rules: [rule], granted: nil, expires: nil, own: own)
     let address = try #require(IPAddress(target))
-    let offset = try #require(rule.device.offset(of: address))
+    let offset = try #require(rule.device?.offset(of: address))
     for transport in TransportProtocol.allCases {
       #expect(reason(judge(policy, "net", transport, host: offset)) == .addressNotPermitted)
     }
@@ -123,7 +160,7 @@ import Testing
     let own = try #require(IPAddress("192.168.1.1"))
     for address in [own, IPAddress(127, 0, 0, 1)] {
       var rule = Self.plc
-      rule.device = try #require(IPPrefix(address, length: 32))
+      rule.device = IPPrefix(address, length: 32)
       let policy = SitePolicy(rules: [rule], granted: nil, expires: nil, own: [own])
       #expect(judge(policy, "plc") == .success(Endpoint(address, 102)))
     }
@@ -137,7 +174,7 @@ import Testing
     #expect(!policy.permits(agent: "plc", .icmp, target))
     #expect(!policy.permits(agent: "hmi", .tcp, target))
     var moved = Self.plc
-    moved.device = try #require(IPPrefix("192.168.1.11"))
+    moved.device = IPPrefix("192.168.1.11")
     policy.replaceRules([moved])
     #expect(!policy.permits(agent: "plc", .tcp, target), "the agent is another device now")
     var narrower = Self.plc
