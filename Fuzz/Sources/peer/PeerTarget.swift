@@ -89,7 +89,7 @@ struct PeerRun: ~Copyable {
     case 22: if let id = id(script.byte()) { session.reset(id, .reset, pool: &pool) }
     case 23: if let id = id(script.byte()) { session.finish(id) }
     case 24:
-      guard let id = id(script.byte()), session.contains(id), session.streams[id.slot].transport == .tcp,
+      guard let id = id(script.byte()), session.contains(id), session.streams[id.slot].kind.isByteStream,
         let slice = payload(min(session.sendCredit(id), 300 * script.choice(256)))
       else {
         return
@@ -143,11 +143,11 @@ struct PeerRun: ~Copyable {
 
   private mutating func open(_ script: inout Script) {
     let id = StreamID(slot: 1 + script.choice(24), tenant: UInt16(script.choice(4)))
-    let transport = TransportProtocol.allCases[script.choice(3)]
+    let kind = StreamProtocol.allCases[script.choice(6)]
     if script.flag() {
       append(FrameType.listen.rawValue, 0, id, ListenRequest(control: id).bytes)
     } else {
-      append(FrameType.open.rawValue, 0, id, OpenRequest(agent: "plc", transport: transport, port: 80).bytes)
+      append(FrameType.open.rawValue, 0, id, OpenRequest(agent: "plc", protocol: kind).bytes)
     }
   }
 
@@ -238,7 +238,7 @@ struct PeerRun: ~Copyable {
       windows += session.streams[slot].receive.size
       check(session.streams[slot].receive.held <= session.streams[slot].receive.size, "no more held than the window")
       check(session.streams[slot].queuedBytes >= 0, "queues are counted")
-      if session.streams[slot].transport != .tcp {
+      if !session.streams[slot].kind.isByteStream {
         check(session.streams[slot].queuedBytes <= limits.datagramQueue, "datagrams wait within their bound")
       }
     }

@@ -55,7 +55,7 @@ import Primitives
     for number in 0..<2 + script.choice(5) {
       var plain: [UInt8] = []
       for _ in 0...script.choice(3) {
-        let count = script.flag() ? script.choice(256) : min(script.choice(256) * 40, writer.room)
+        let count = script.flag() ? script.choice(256) : max(0, min(script.choice(256) * 40, writer.room))
         guard count <= writer.room, let region = pool.reserve(count, in: &lane) else { break }
         let slice = pool.commit(region, count: count, in: &lane)
         Pattern.fill(&pool, slice, from: number * 1000, salt: number)
@@ -68,21 +68,33 @@ import Primitives
       if writer.needsRekey(now: Instant(nanoseconds: 1)), writer.room >= 0, writer.addRekey(pool: &pool) {
         plain += [14, 0, 0, 0, 0, 0, 0, 0]
       }
-      var output = SliceQueue()
-      do { try writer.seal(into: &output, pool: &pool, now: Instant(nanoseconds: 1)) } catch {
-        check(false, "a record can be sealed: \(error)")
+      append(seal(&writer, &pool), plain, to: &records)
+      // A full record has no room for it.
+      if writer.needsRekey(now: Instant(nanoseconds: 1)), writer.addRekey(pool: &pool) {
+        append(seal(&writer, &pool), [14, 0, 0, 0, 0, 0, 0, 0], to: &records)
       }
-      var bytes: [UInt8] = []
-      while let slice = output.popFirst() {
-        bytes += pool.array(slice)
-        pool.release(slice)
-      }
-      if !bytes.isEmpty { records.append(Sealed(bytes: bytes, payload: plain)) }
     }
     writer.close(pool: &pool)
     pool.close(&lane)
     check(pool.isQuiet, "the writer keeps nothing")
     return records
+  }
+
+  private static func seal(_ writer: inout RecordWriter, _ pool: inout SlabPool) -> [UInt8] {
+    var output = SliceQueue()
+    do { try writer.seal(into: &output, pool: &pool, now: Instant(nanoseconds: 1)) } catch {
+      check(false, "a record can be sealed: \(error)")
+    }
+    var bytes: [UInt8] = []
+    while let slice = output.popFirst() {
+      bytes += pool.array(slice)
+      pool.release(slice)
+    }
+    return bytes
+  }
+
+  private static func append(_ bytes: [UInt8], _ plain: [UInt8], to records: inout [Sealed]) {
+    if !bytes.isEmpty { records.append(Sealed(bytes: bytes, payload: plain)) }
   }
 
   /// - Returns: whether anything is another than it was.

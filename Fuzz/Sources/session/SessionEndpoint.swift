@@ -6,7 +6,7 @@ import Primitives
 
 /// A stream as the owner of one end knows it.
 struct StreamModel {
-  let transport: TransportProtocol
+  let kind: StreamProtocol
   var isOpen = false
   var sent = 0
   var received = 0
@@ -49,10 +49,10 @@ struct SessionEndpoint: ~Copyable {
     Int(truncatingIfNeeded: id.rawValue &* 2) &+ Int(id.tenant) + (fromLink ? 1 : 0)
   }
 
-  mutating func begin(_ id: StreamID, _ transport: TransportProtocol) {
+  mutating func begin(_ id: StreamID, _ kind: StreamProtocol) {
     check(models[id].map(\.isOver) ?? true, "a stream that isn't over begins anew")
     if models[id] == nil { ids.append(id) }
-    models[id] = StreamModel(transport: transport)
+    models[id] = StreamModel(kind: kind)
   }
 
   /// A stream by a byte of the input; the latest ones are the likeliest to live.
@@ -69,7 +69,7 @@ struct SessionEndpoint: ~Copyable {
       case .openRequested(let id):
         check(!isLink, "only a site is asked")
         guard let request = session.request(of: id) else { return check(false, "a request has one") }
-        begin(id, request.transport)
+        begin(id, request.protocol)
         requests.append(id)
       case .listenRequested(let id):
         check(!isLink && session.listenRequest(of: id) != nil, "only a site is asked")
@@ -112,7 +112,7 @@ struct SessionEndpoint: ~Copyable {
 
   private mutating func takeData(_ id: StreamID, _ slice: Slice) {
     guard var model = models[id] else { return check(false, "data of a stream that isn't known") }
-    check(model.transport == .tcp && !model.peerFinished && !model.isClosed, "data in its time")
+    check(model.kind.isByteStream && !model.peerFinished && !model.isClosed, "data in its time")
     check(!slice.isEmpty, "data has bytes")
     check(
       Pattern.matches(pool, slice, from: model.received, salt: Self.salt(id, fromLink: !isLink)),
@@ -125,7 +125,7 @@ struct SessionEndpoint: ~Copyable {
 
   private mutating func takeDatagram(_ id: StreamID, _ slice: Slice) {
     guard let model = models[id] else { return check(false, "a datagram of a flow that isn't known") }
-    check(model.transport != .tcp, "datagrams are of flows")
+    check(!model.kind.isByteStream, "datagrams are of flows")
     check(slice.count <= 65_535, "a datagram's size")
     if slice.count >= 4 {
       // Each begins with its size, so that halves and joints are found.
@@ -139,7 +139,7 @@ struct SessionEndpoint: ~Copyable {
   // MARK: The owner
 
   mutating func send(_ id: StreamID, _ wanted: Int) {
-    guard let model = models[id], model.transport == .tcp, !model.isOver, model.isOpen, !model.hasFinished else {
+    guard let model = models[id], model.kind.isByteStream, !model.isOver, model.isOpen, !model.hasFinished else {
       return
     }
     let count = min(wanted, session.sendCredit(id))
@@ -158,7 +158,7 @@ struct SessionEndpoint: ~Copyable {
 
   /// One byte more than the credit is refused, and nothing of it is sent.
   mutating func overdraw(_ id: StreamID) {
-    guard let model = models[id], model.isOpen, !model.isOver, !model.hasFinished, model.transport == .tcp else {
+    guard let model = models[id], model.isOpen, !model.isOver, !model.hasFinished, model.kind.isByteStream else {
       return
     }
     let credit = session.sendCredit(id)
@@ -173,7 +173,7 @@ struct SessionEndpoint: ~Copyable {
   }
 
   mutating func sendDatagram(_ id: StreamID, _ size: Int) {
-    guard let model = models[id], model.transport != .tcp, !model.isOver else { return }
+    guard let model = models[id], !model.kind.isByteStream, !model.isOver else { return }
     let count = max(size, 4)
     guard let region = pool.reserve(count, in: &lane) else { return }
     let slice = pool.commit(region, count: count, in: &lane)
@@ -185,7 +185,7 @@ struct SessionEndpoint: ~Copyable {
   }
 
   mutating func finish(_ id: StreamID) {
-    guard let model = models[id], model.transport == .tcp, !model.isOver else { return }
+    guard let model = models[id], model.kind.isByteStream, !model.isOver else { return }
     guard model.isOpen || isLink else { return }
     models[id]?.hasFinished = true
     session.finish(id)
@@ -236,7 +236,7 @@ struct SessionEndpoint: ~Copyable {
       check(session.streams[slot].receive.held <= session.streams[slot].receive.size, "no more held than the window")
       check(session.streams[slot].send.used <= session.streams[slot].send.limit, "no more used than the credit")
       let id = StreamID(slot: slot, tenant: session.streams[slot].tenant)
-      if let model = models[id], model.transport == .tcp, !model.isCut {
+      if let model = models[id], model.kind.isByteStream, !model.isCut {
         check(session.streams[slot].receive.held == model.held, "what the owner holds is what is held")
         check(Int(session.streams[slot].send.used) == model.sent, "what was sent is what was used")
       }

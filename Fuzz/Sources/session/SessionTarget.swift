@@ -71,7 +71,7 @@ struct SessionRun: ~Copyable {
     let operation = script.byte()
     let atLink = operation & 0x80 != 0
     switch operation & 0x1F {
-    case 0: open(script.choice(4))
+    case 0: open(script.choice(5))
     case 1: site.answer(script.byte())
     case 2, 3:
       let (which, size) = (script.byte(), Int(script.byte()))
@@ -130,20 +130,23 @@ struct SessionRun: ~Copyable {
     if atLink { body(&link, now) } else { body(&site, now) }
   }
 
-  private mutating func open(_ kind: Int) {
+  private mutating func open(_ choice: Int) {
     do throws(Refusal) {
       opened += 1
-      if kind == 3 {
+      if choice == 3 {
         guard let control = link.ids.last else { return }
         let id = try link.session.listen(ListenRequest(control: control), tag: opened)
         link.begin(id, .tcp)
         return
       }
-      let transport = [TransportProtocol.tcp, .udp, .icmp][kind]
-      let id = try link.session.open(OpenRequest(agent: "plc", transport: transport, port: 80), tag: opened)
-      link.begin(id, transport)
+      let protocols: [StreamProtocol] = [.tcp, .udp, .icmp]
+      let kind = choice == 4 ? .discovery : protocols[choice]
+      var request = OpenRequest(agent: "plc", protocol: kind)
+      request.port = 80
+      let id = try link.session.open(request, tag: opened)
+      link.begin(id, kind)
       check(link.session.tag(of: id) == opened, "a stream keeps its owner's name")
-      if transport != .tcp { link.models[id]?.isOpen = true }
+      if !kind.isByteStream { link.models[id]?.isOpen = true }
     } catch {
       check(error.reason == .tooMany || error.reason == .sessionEnded, "refused for a bound or an end")
     }
@@ -247,7 +250,7 @@ struct SessionRun: ~Copyable {
     end.consume(.max, now: now)
     for id in end.ids {
       guard let model = end.models[id], !model.isOver else { continue }
-      if model.transport != .tcp {
+      if !model.kind.isByteStream {
         if end.isLink { end.reset(id) }
       } else if model.isOpen, !model.hasFinished {
         end.finish(id)
