@@ -86,7 +86,7 @@ fuzz: dependencies
 
 # What CI runs: each fuzzer on its committed corpus and on, two at a time.
 fuzz-ci: dependencies
-	@Fuzz/fuzz.py ci --jobs 2 --seconds $(or $(TIME),30)
+	@Fuzz/fuzz.py ci --jobs 2 --seconds $(or $(TIME),20)
 
 # Many executions instead of clever ones: the committed corpora, changed at random, without libFuzzer.
 fuzz-bulk: dependencies

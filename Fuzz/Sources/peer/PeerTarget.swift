@@ -197,7 +197,8 @@ struct PeerRun: ~Copyable {
       switch event {
       case .openRequested(let id), .listenRequested(let id):
         check(!isLink, "a link is never asked")
-        check(session.request(of: id) != nil || session.listenRequest(of: id) != nil, "a request has one")
+        let hasRequest = session.request(of: id) != nil || session.listenRequest(of: id) != nil
+        check(hasRequest || !session.contains(id), "a request that stands has one")
         ids.append(id)
         if ids.count > 64 { ids.removeFirst(32) }
       case .data(let id, let slice), .datagram(let id, let slice), .echo(let id, let slice): held.append((id, slice))

@@ -68,15 +68,17 @@ struct SessionEndpoint: ~Copyable {
       switch event {
       case .openRequested(let id):
         check(!isLink, "only a site is asked")
-        guard let request = session.request(of: id) else { return check(false, "a request has one") }
-        begin(id, request.protocol)
+        // `nil` if it was reset before this end has looked.
+        begin(id, session.request(of: id)?.protocol ?? .tcp)
+        check(session.request(of: id) != nil || !session.contains(id), "a request that stands has one")
         requests.append(id)
       case .listenRequested(let id):
-        check(!isLink && session.listenRequest(of: id) != nil, "only a site is asked")
+        check(!isLink, "only a site is asked")
+        check(session.listenRequest(of: id) != nil || !session.contains(id), "a request that stands has one")
         begin(id, .tcp)
         requests.append(id)
       case .listening(let id):
-        check(isLink && session.listenAnswer(of: id) != nil, "only a link is told")
+        check(isLink, "only a link is told")
       case .opened(let id): change(id) { $0.isOpen = true }
       case .refused(let id):
         check(isLink && session.refusal(of: id) != nil, "a refusal says why")
