@@ -84,7 +84,8 @@ def lay_out(target, folder):
     """Writes the committed corpus as files; returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    for line in (CORPUS / f"{target}.hex").read_text().splitlines():
+    path = CORPUS / f"{target}.hex"
+    for line in path.read_text().splitlines() if path.exists() else []:
         if line.startswith("#"):
             continue
         data = bytes.fromhex(line)
@@ -202,8 +203,7 @@ def merge(targets):
     programs = build(targets)
     for target in targets:
         corpus = WORK / "corpus" / target
-        if (CORPUS / f"{target}.hex").exists():
-            lay_out(target, corpus)
+        lay_out(target, corpus)
         seed(target, programs, corpus)
         least = WORK / "least" / target
         shutil.rmtree(least, ignore_errors=True)

@@ -77,7 +77,7 @@ struct SessionEndpoint: ~Copyable {
         check(session.listenRequest(of: id) != nil || !session.contains(id), "a request that stands has one")
         begin(id, .tcp)
         requests.append(id)
-      case .listening(let id):
+      case .listening:
         check(isLink, "only a link is told")
       case .opened(let id): change(id) { $0.isOpen = true }
       case .refused(let id):
