@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-tap bench-scale bench-stack stages stages-check stages-accept
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-tap bench-scale bench-stack stages stages-check stages-accept fuzz fuzz-ci fuzz-bulk fuzz-merge fuzz-coverage
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -31,7 +31,7 @@ programs: dependencies
 # The committed format, and the scripts.
 lint: dependencies
 	swift format lint --strict --recursive Sources $(wildcard Tests) Examples Package.swift \
-	  $(addprefix Benchmarks/Stages/,Sources Benchmarks Package.swift)
+	  $(addprefix Benchmarks/Stages/,Sources Benchmarks Package.swift) $(addprefix Fuzz/,Sources Package.swift)
 	shellcheck -x Benchmarks/*.sh Benchmarks/systems/*.sh Benchmarks/install-dependencies Demo/*.sh Tests/Scenarios/*.sh Tests/Scenarios/programs/*.sh Scripts/install-dependencies Scripts/relayvpn-extcap .ci/run
 
 # This product beside what would be used instead, from Debian's packages, in interleaved rounds of one run. Needs root.
@@ -86,6 +86,26 @@ stages-check: dependencies
 # Takes what the stages cost now as what they may cost.
 stages-accept: dependencies
 	@PYTHONDONTWRITEBYTECODE=1 python3 Benchmarks/harness/stages.py accept
+
+# The fuzzers, one after another: TIME seconds each (60), TARGET one of them alone. Fuzz/README.md says what they are.
+fuzz: dependencies
+	@Fuzz/fuzz.py run --seconds $(or $(TIME),60) $(if $(TARGET),--target $(TARGET))
+
+# What CI runs: each fuzzer on its committed corpus and on, two at a time.
+fuzz-ci: dependencies
+	@Fuzz/fuzz.py ci --jobs 2 --seconds $(or $(TIME),20)
+
+# Many executions instead of clever ones: the committed corpora, changed at random, without libFuzzer.
+fuzz-bulk: dependencies
+	@Fuzz/fuzz.py bulk --seconds $(or $(TIME),60) $(if $(TARGET),--target $(TARGET))
+
+# Takes what `make fuzz` has found into the committed corpora, as far as it reaches more.
+fuzz-merge: dependencies
+	@Fuzz/fuzz.py merge $(if $(TARGET),--target $(TARGET))
+
+# Which lines of the parsers the committed corpora reach.
+fuzz-coverage: dependencies
+	@Fuzz/fuzz.py coverage
 
 dependencies:
 	@Scripts/install-dependencies

@@ -34,11 +34,15 @@ internal import COpenSSL
     return try unsafe PrivateKey(owning: made)
   }
 
-  /// Reads an unencrypted PEM form.
+  /// Reads an unencrypted PEM form, whose two halves must belong together.
   public convenience init(pem: String) throws(CryptoError) {
     let bio = try MemoryBIO.make(Array(pem.utf8))
     guard let read = unsafe copenssl_read_private_key(bio.pointer) else { throw .last("private key", .malformed) }
     try unsafe self.init(owning: read)
+    // OpenSSL takes the public half from the text: with another one the key would only fail once it has signed.
+    guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(nil, pointer, nil) else { throw .last("private key") }
+    defer { unsafe EVP_PKEY_CTX_free(context) }
+    guard unsafe EVP_PKEY_pairwise_check(context) == 1 else { throw .last("private key", .malformed) }
   }
 
   /// PKCS #8 as PEM, unencrypted.

@@ -324,6 +324,9 @@ public struct SlabLane: Sendable {
       unsafe bases[Int(slab)] = .allocate(byteCount: slabSize, alignment: 4096)
       resident += 1
     }
+    #if ADDRESS_SANITIZER
+      unpoison(slab)
+    #endif
     unsafe references[Int(slab)] = 1
     slabsInUse += 1
     peakSlabsInUse = max(peakSlabsInUse, slabsInUse)
@@ -334,6 +337,9 @@ public struct SlabLane: Sendable {
   private mutating func takeCell() -> UInt32? {
     if freeCells.isEmpty { makeCells() }
     guard let cell = freeCells.popLast() else { return nil }
+    #if ADDRESS_SANITIZER
+      unpoison(cell)
+    #endif
     unsafe references[Int(cell)] = 1
     cellHomes[home(of: cell)].cellsInUse += 1
     cellsInUse += 1
@@ -358,6 +364,9 @@ public struct SlabLane: Sendable {
       let cell = limit + index * cellsPerSlab + position
       unsafe bases[cell] = base + position * Self.cellSize
       freeCells.append(UInt32(cell))
+      #if ADDRESS_SANITIZER
+        poison(UInt32(cell))
+      #endif
     }
   }
 
@@ -366,6 +375,9 @@ public struct SlabLane: Sendable {
     let left = unsafe references[Int(slab)]
     precondition(left >= 0, "slab released more often than retained")
     guard left == 0 else { return }
+    #if ADDRESS_SANITIZER
+      poison(slab)
+    #endif
     if slab < limit {
       free.append(slab)
       slabsInUse -= 1

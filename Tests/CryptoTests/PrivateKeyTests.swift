@@ -24,6 +24,19 @@ import Testing
     #expect(throws: CryptoError.self) { try PrivateKey(pem: "no key") }
   }
 
+  /// A file that was damaged, or put together from two: what it signs, nobody could verify.
+  @Test func halvesOfDifferentKeysAreRefused() throws {
+    let halves = try (0..<2).map { _ in
+      let lines = try PrivateKey.generate().pem().split(separator: "\n")
+      return try #require(Base64.decode(lines.dropFirst().dropLast().joined()))
+    }
+    // The public key's point is the last 64 bytes (RFC 5915 section 3).
+    let mixed = Array(halves[0].dropLast(64) + halves[1].suffix(64))
+    let pem = { (der: [UInt8]) in "-----BEGIN PRIVATE KEY-----\n\(Base64.encode(der))\n-----END PRIVATE KEY-----\n" }
+    #expect(throws: CryptoError.self) { try PrivateKey(pem: pem(mixed)) }
+    #expect(throws: Never.self) { try PrivateKey(pem: pem(halves[0])) }
+  }
+
   @Test func filesAreForTheOwnerOnlyAndNotReplacedUnasked() throws {
     var template = Array("/tmp/crypto-tests-XXXXXX".utf8CString)
     let directory = unsafe template.withUnsafeMutableBufferPointer { buffer in

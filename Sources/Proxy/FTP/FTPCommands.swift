@@ -31,6 +31,16 @@ struct FTPCommands: Sendable {
     case deciding
   }
 
+  /// Where a server that reads Telnet codes (RFC 854) takes itself to be in a line that is spoiled: in a code, nothing
+  /// ends a line.
+  private enum Telnet: Equatable, Sendable {
+    case text
+    /// Behind IAC and WILL, WON'T, DO or DON'T: one byte follows, whatever it is.
+    case option
+    /// Behind IAC and SB: everything up to IAC and SE.
+    case subnegotiation
+  }
+
   private enum Word: Equatable, Sendable { case port, extendedPort, longPort }
 
   private var phase = Phase.word
@@ -45,6 +55,7 @@ struct FTPCommands: Sendable {
   private var events: [Event] = []
   private var dropsLineFeed = false
   private var previous: UInt8 = 0
+  private var telnet = Telnet.text
   private var isOpaque = false
 
   /// Bytes that are held back, for whatever reason.
@@ -107,7 +118,8 @@ struct FTPCommands: Sendable {
     let isEnd = !isOpaque && (byte == 13 || byte == 10)
     // A Telnet code of other than two bytes (RFC 854) shows letters and line ends to one server and hides them from
     // another: no line with one may name an endpoint, in whichever reading.
-    let isAmbiguous = previous == Self.interpretAsCommand && !(240...249).contains(byte)
+    let isCode = previous == Self.interpretAsCommand
+    let isAmbiguous = isCode && !(240...249).contains(byte) || telnet != .text
     if phase != .deciding { previous = byte }
     switch phase {
     case .deciding: waiting.append(byte)
@@ -116,10 +128,12 @@ struct FTPCommands: Sendable {
       if isEnd { beginLine() }
     case .spoiling:
       output.append(Self.spoiled(byte))
+      telnet = Self.next(telnet, isCode ? byte : nil)
       if isEnd, !isAmbiguous { beginLine() }
     case .word, .argument:
       line.append(byte)
       if isAmbiguous {
+        telnet = Self.next(telnet, byte)
         events.append(.spoiled)
         spoilLine()
       } else if case .argument(let word) = phase {
@@ -127,6 +141,16 @@ struct FTPCommands: Sendable {
       } else {
         takeWord(byte, isEnd)
       }
+    }
+  }
+
+  /// - Parameter code: the byte, if it stands behind IAC.
+  private static func next(_ telnet: Telnet, _ code: UInt8?) -> Telnet {
+    switch (telnet, code) {
+    case (.option, _), (.subnegotiation, 240): .text
+    case (.subnegotiation, _), (.text, 250): .subnegotiation
+    case (.text, (251...254)?): .option
+    case (.text, _): .text
     }
   }
 
@@ -205,6 +229,7 @@ struct FTPCommands: Sendable {
 
   private mutating func beginLine() {
     phase = isOpaque ? .passing : .word
+    telnet = .text
     letters = []
   }
 

@@ -52,12 +52,13 @@ extension AgentsReader {
 
   private mutating func types(_ node: YAMLNode, _ path: String) -> [String] {
     let names = EtherType.names.map(\.name) + [EthernetRule.lengthName]
+    let before = problems.count
     let types = entries(node, path) { text in
       text == EthernetRule.lengthName || EtherType(rule: text) != nil ? text : nil
     } hint: {
       "there are \(names.joined(separator: ", ")), and numbers such as 0x88b5"
     }
-    if types.isEmpty { note(node.mark, path, "names no EtherType") }
+    if types.isEmpty, problems.count == before { note(node.mark, path, "names no EtherType") }
     return types
   }
 
