@@ -91,7 +91,7 @@ stages-accept: dependencies
 fuzz: dependencies
 	@Fuzz/fuzz.py run --seconds $(or $(TIME),60) $(if $(TARGET),--target $(TARGET))
 
-# What CI runs: each fuzzer on its committed corpus and on, two at a time.
+# Each fuzzer on its committed corpus and on, two at a time.
 fuzz-ci: dependencies
 	@Fuzz/fuzz.py ci --jobs 2 --seconds $(or $(TIME),20)
 

@@ -51,6 +51,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     .systemLibrary(name: "COpenSSL", path: "Product/COpenSSL", pkgConfig: "openssl"),
@@ -66,14 +67,14 @@ let package = Package(
     module("Crypto", ["Primitives", "COpenSSL"]),
     module("Framing", ["Primitives", "Crypto"]),
     module("Tun", ["Packet", "Kernel", "Primitives", "CLinux", "CNetlink", "CPcap"]),
-    module("Proxy", ["Control", "Framing", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    module("Proxy", ["Control", "Framing", "Crypto", "Tun", "Packet", "Kernel", "Primitives", "CLinux"]),
     module("Control", ["Crypto", "Primitives"]),
     module("Adapter", ["Crypto", "Stack", "Tun", "Proxy", "Control", "Framing", "Packet", "Kernel", "Primitives"]),
 
     .target(
       name: "Service",
       dependencies: [
-        "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CYAML",
+        "Proxy", "Tun", "Framing", "Control", "Crypto", "Packet", "Kernel", "Primitives", "CYAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -81,9 +82,13 @@ let package = Package(
       swiftSettings: settings + [.strictMemorySafety(), .treatAllWarnings(as: .error)]),
 
     .target(
+      name: "Access",
+      dependencies: ["Control", "Crypto", "Primitives", .product(name: "GRDB", package: "GRDB.swift")],
+      path: "Product/Access", swiftSettings: settings + [.strictMemorySafety(), .treatAllWarnings(as: .error)]),
+    .target(
       name: "GateManager",
       dependencies: [
-        "Service", "Control", "Kernel", "Primitives", "Proxy", "Crypto",
+        "Access", "Service", "Control", "Kernel", "Primitives", "Proxy", "Crypto",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], path: "Product/GateManager", exclude: ["Commands"],
