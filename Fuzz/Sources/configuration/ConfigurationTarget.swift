@@ -43,11 +43,13 @@ import Proxy
 
   private static func judge(_ agent: AgentConfiguration, _ text: String) {
     check(AgentDescription.isValidName(agent.name), "a name")
-    let address = agent.device.address
-    check(
-      !address.isLoopback && !address.isMulticast && !address.isBroadcast && !address.isLinkLocal, "a device's address")
-    check(!address.isUnspecified && !address.isV4Mapped && agent.device.length > 0, "a device's address")
-    check(!agent.tcp.isEmpty || !agent.udp.isEmpty || agent.ping, "it permits something")
+    if case .addresses(let device) = agent.place {
+      let address = device.address
+      check(!address.isLoopback && !address.isMulticast && !address.isBroadcast, "a device's address")
+      check(!address.isLinkLocal && !address.isUnspecified && !address.isV4Mapped, "a device's address")
+      check(device.length > 0, "a network of some size")
+      check(!agent.tcp.isEmpty || !agent.udp.isEmpty || agent.ping, "it permits something")
+    }
     for ports in [agent.tcp, agent.udp, agent.ftp] {
       check(ports.count <= ControlProtocol.portRangeLimit, "ranges within their bound")
     }

@@ -54,12 +54,14 @@ import Primitives
     var connection = connection(server)
     while !script.isAtEnd {
       let piece = script.take(1 + Int(script.byte()) * 4)
-      guard receive(piece, &connection) else { return }
+      guard receive(piece, &connection).goesOn else { return }
     }
   }
 
-  /// - Returns: whether the connection goes on.
-  private static func receive(_ piece: UnsafeBufferPointer<UInt8>, _ connection: inout TLSConnection) -> Bool {
+  /// - Returns: what is answered, and whether the connection goes on.
+  private static func receive(
+    _ piece: UnsafeBufferPointer<UInt8>, _ connection: inout TLSConnection
+  ) -> (answer: [UInt8], goesOn: Bool) {
     do {
       try connection.receive(piece.span)
     } catch {
@@ -67,25 +69,29 @@ import Primitives
     }
     do throws(TLSError) {
       let progress = try connection.handshake()
-      checkRecords(connection.takeOutput())
-      return progress != .done
+      let answer = connection.takeOutput()
+      checkRecords(answer)
+      return (answer, progress != .done)
     } catch {
       check(!error.description.isEmpty, "an error says why")
       if case .system = error { check(false, "no system call over memory") }
-      checkRecords(connection.takeOutput())
+      let answer = connection.takeOutput()
+      checkRecords(answer)
       let isDone = connection.isHandshakeDone
       check(!isDone, "a handshake that failed isn't done")
       let hash = connection.peerKeyHash
       check(hash == nil, "no key before it was proven")
       for name in connection.refusedProtocols { check(name.utf8.count <= 3 * 256, "names within their bound") }
-      return false
+      return (answer, false)
     }
   }
 
   private static func checkRecords(_ bytes: [UInt8]) {
     var start = 0
     while start < bytes.count {
-      check(bytes.count - start >= 5 && (20...23).contains(bytes[start]) && bytes[start + 1] == 3, "records of TLS")
+      check(bytes.count - start >= 5 && (20...23).contains(bytes[start]), "records of TLS")
+      // An alert about a hello repeats the version that the hello has claimed.
+      check(bytes[start + 1] == 3 || bytes[start] == 21, "records of this version")
       start += 5 + (Int(bytes[start + 3]) << 8 | Int(bytes[start + 4]))
     }
     check(start == bytes.count, "whole records")
@@ -110,8 +116,7 @@ import Primitives
         default: bytes.removeLast(bytes.count - place)
         }
       }
-      let goesOn = bytes.withUnsafeBufferPointer { receive($0, &gate) }
-      let answer = gate.takeOutput()
+      let (answer, goesOn) = bytes.withUnsafeBufferPointer { receive($0, &gate) }
       try? client.receive(answer.span)
       guard goesOn else { break }
     }
