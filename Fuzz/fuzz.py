@@ -43,6 +43,9 @@ TARGETS = {
     "logtext": (300, "parser"),
 }
 
+# Not in CI yet: they haven't run for long enough in their present form to be held against a change.
+PENDING = {"session", "front", "filter", "configuration", "logtext"}
+
 # Files that make something of bytes from outside, by what reads them.
 PARSERS = [
     "Packet/EthernetHeader.swift", "Packet/ICMPMessage.swift", "Packet/IPv4Header.swift",
@@ -255,7 +258,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="of each fuzzer")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    targets = options.target or list(TARGETS)
+    targets = options.target or [
+        target for target in TARGETS if options.command != "ci" or target not in PENDING]
     if options.command == "bulk":
         return bulk(targets, options.seconds)
     if options.command == "merge":
