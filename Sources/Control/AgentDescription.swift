@@ -7,8 +7,9 @@ public struct AgentDescription: Hashable, Sendable {
     case device(IPAddress.Family)
     /// A network; LinkManager needs its size for an alias network of the same size. Bits of the prefix.
     case subnet(IPAddress.Family, prefixLength: Int)
-    /// One of the site's interfaces: there is no address to reach it by.
-    case interface(InterfaceAccess)
+    /// One of the site's interfaces: there is no address to reach it by. Indirect, so that a description is copied as
+    /// cheaply as before there were any: the filter hands them out.
+    indirect case interface(InterfaceAccess)
 
     public var family: IPAddress.Family {
       switch self {
