@@ -202,6 +202,7 @@ struct PeerRun: ~Copyable {
         ids.append(id)
         if ids.count > 64 { ids.removeFirst(32) }
       case .data(let id, let slice), .datagram(let id, let slice), .echo(let id, let slice): held.append((id, slice))
+      case .ethernet(let id, let slice, isContinued: _): held.append((id, slice))
       case .ended: peerHasEnded = true
       default: break
       }

@@ -97,6 +97,9 @@ struct SessionEndpoint: ~Copyable {
           model.isClosed = true
         }
       case .datagram(let id, let slice), .echo(let id, let slice): takeDatagram(id, slice)
+      case .ethernet(_, let slice, isContinued: _):
+        check(false, "nobody has asked for frames")
+        pool.release(slice)
       case .goingAway: check(!peerHasEnded, "goes before it has gone")
       case .ended:
         check(!peerHasEnded, "ends once")
