@@ -31,10 +31,16 @@ public enum AccessLimits {
   /// How far the next change of a schedule is looked for, in days: a week, and what a clock's change may add.
   public static let scheduleHorizonDays: Int64 = 16
 
-  /// Entries of the audit between two signatures that stay.
-  public static let auditSealInterval: Int64 = 64
-  /// Entries of the audit that one answer holds.
+  /// Entries of the audit that one answer holds, and bytes of their bodies.
   public static let auditPage = 1000
-  /// Bytes of an entry's body.
-  public static let auditEntryBytes = 16 << 10
+  static let auditPageBytes = 4 << 20
+  /// Bytes of an entry's body: of texts and lists as they stand there, which takes six bytes for a control character.
+  static let auditEntryBytes = 16 << 10
+  /// Of these, for each text, and for the names of agents.
+  static let auditTextBytes = 512
+  static let auditAgentsBytes = 8 << 10
+  /// Of one agent's name, before that.
+  static let auditAgentNameBytes = 64
+  /// Rules that an entry names.
+  static let auditRules = 128
 }

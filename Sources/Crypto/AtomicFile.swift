@@ -43,6 +43,17 @@ public enum AtomicFile {
     syncDirectory(of: path)
   }
 
+  /// Gives a file that was written whole its name, in the place of one that is there: what is in it is on the disk before
+  /// the name is. Both have to be in the same directory.
+  public static func place(_ temporary: String, at path: String) throws(CryptoError) {
+    let descriptor = unsafe open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard descriptor >= 0 else { throw failure("open", temporary) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw failure("fsync", temporary) }
+    guard unsafe rename(temporary, path) == 0 else { throw failure("rename", path) }
+    syncDirectory(of: path)
+  }
+
   /// Removes what processes that were killed while they wrote have left in a directory, and only that: files with a
   /// temporary name that nobody is writing now. To be called when a service starts.
   public static func removeAbandoned(in directory: String) {

@@ -32,21 +32,23 @@ final class GateService: Sendable {
     endpoint = Socket.localEndpoint(listener) ?? options.listen
     let mailbox = try Mailbox<FrontCommand>()
     let announced = AnnouncedAgents()
+    let (state, revision) = store.snapshot
+    let handover = StateHandover(store, after: revision) { mailbox.send(.changed($0)) }
     operations = Operations(store: store, gateKey: keys.server.keyHash) {
       announced[$0]
     } changed: {
-      mailbox.send(.changed($0))
+      handover.hand()
     }
     let relay = try SpliceRelay(threads: options.relayThreads) { mailbox.send(.relayEnded($0, $1)) }
-    let worker = try AccessWorker(office: AccessOffice(store: store, keys: keys), logger: logger) {
-      mailbox.send(.access($0))
-    }
+    let worker = try AccessWorker(
+      office: AccessOffice(store: store, keys: keys), handover: handover, logger: logger
+    ) { mailbox.send(.access($0)) }
     self.mailbox = mailbox
     self.relay = relay
     self.worker = worker
     let front = try FrontBox(
       Front(
-        options: options, keys: keys, access: store.state, announced: announced, listener: listener, mailbox: mailbox,
+        options: options, keys: keys, access: state, announced: announced, listener: listener, mailbox: mailbox,
         relay: relay, worker: worker, durations: durations, logger: logger))
     thread = try Kernel.Thread(name: "front") { front.front.run() }
   }

@@ -168,6 +168,89 @@ import Testing
     #expect(try AccessStore(path: directory.store, key: key).state == restored.state)
   }
 
+  /// While a change waits for something, or many are made.
+  @Test func aBackupDoesNotWaitForWhoWrites() throws {
+    let directory = try TemporaryDirectory()
+    let store = try filled(directory)
+    let backup = "\(directory.path)/backup.sqlite"
+    let isDone = DispatchSemaphore(value: 0)
+    let thread = Thread {
+      if (try? store.backUp(to: backup)) != nil { isDone.signal() }
+    }
+    let result: Result<Bool, Never> = try store.transaction(time: 0) { _ throws(Never) in
+      thread.start()
+      return ([], [], isDone.wait(timeout: .now() + 20) == .success)
+    }
+    #expect(result == .success(true))
+    #expect(try AccessStore(path: backup, key: key).state == store.state)
+  }
+
+  /// A backup is there for what can't be read any more; and even that is kept, as it was.
+  @Test func restoringNeedsNothingOfWhatIsThere() throws {
+    let directory = try TemporaryDirectory()
+    let backup = "\(directory.path)/backup.sqlite"
+    let before: AccessState
+    do {
+      let store = try filled(directory)
+      before = store.state
+      try store.backUp(to: backup)
+    }
+    let kept = directory.store + ".before"
+    for sql in ["INSERT INTO grdb_migrations VALUES('2: something later')", "UPDATE account SET role = 'king'"] {
+      try DatabaseQueue(path: directory.store).writeWithoutTransaction { try $0.execute(sql: sql) }
+      #expect(throws: AccessStoreError.self) { _ = try AccessStore(path: directory.store, key: key) }
+      let present = try Data(contentsOf: URL(filePath: directory.store))
+      try AccessStore.restore(backup, to: directory.store)
+      #expect(try Data(contentsOf: URL(filePath: kept)) == present)
+      #expect(try AccessStore(path: directory.store, key: key).state == before)
+    }
+    // Damaged, with what belongs to it.
+    let files = ["", "-wal", "-shm"]
+    for suffix in files { try Data("damaged\(suffix)".utf8).write(to: URL(filePath: directory.store + suffix)) }
+    try AccessStore.restore(backup, to: directory.store)
+    for suffix in files {
+      #expect(try Data(contentsOf: URL(filePath: kept + suffix)) == Data("damaged\(suffix)".utf8))
+    }
+    #expect(!FileManager.default.fileExists(atPath: directory.store + "-wal"))
+    #expect(try AccessStore(path: directory.store, key: key).state == before)
+    // Nothing there, and nothing kept of before.
+    for suffix in files { try? FileManager.default.removeItem(atPath: directory.store + suffix) }
+    try AccessStore.restore(backup, to: directory.store)
+    #expect(try AccessStore(path: directory.store, key: key).state == before)
+    for suffix in files { #expect(!FileManager.default.fileExists(atPath: kept + suffix)) }
+  }
+
+  /// What is committed while a store is read is either in the state, or found by the next look.
+  @Test func nothingIsMissedByWhoOpens() throws {
+    let directory = try TemporaryDirectory()
+    let store = try filled(directory)
+    let writer = Thread {
+      for number in 0..<200 {
+        _ = try? store.transaction(time: 0) { _ throws(Never) in
+          ([.putSite(AccessSite(name: "w\(number)", domain: .root, created: 0))], [], ())
+        }
+      }
+    }
+    writer.start()
+    var others: [AccessStore] = []
+    while !writer.isFinished, others.count < 100 { others.append(try AccessStore(path: directory.store, key: key)) }
+    while !writer.isFinished { usleep(5000) }
+    for other in others {
+      _ = try other.refresh()
+      #expect(other.state == store.state)
+    }
+  }
+
+  @Test func snapshotsAreNumbered() throws {
+    let directory = try TemporaryDirectory()
+    let store = try filled(directory)
+    let first = store.snapshot
+    let changes: [AccessChange] = [.removeSite("waiting")]
+    _ = try store.transaction(time: 0) { _ throws(Never) in (changes, [], ()) }
+    let second = store.snapshot
+    #expect(second.revision > first.revision && first.state != second.state && second.state == store.state)
+  }
+
   @Test func settingUpKeepsWhatUsersHad() throws {
     let directory = try TemporaryDirectory()
     let store = try AccessStore(path: directory.store, key: key)

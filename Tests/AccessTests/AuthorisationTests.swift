@@ -25,7 +25,9 @@ import Testing
   @Test func whatNoRuleAllowsIsDenied() throws {
     let state = Plant.state()
     let all = try decide(state)
-    #expect(all.agents.map(\.description) == [Plant.plc, Plant.panel] && all.until == nil && all.rules == [1])
+    #expect(
+      all.agents.map(\.description) == [Plant.plc, Plant.panel] && all.until == nil && all.rules == [1]
+        && !all.endsWithAccount)
     #expect(all.agents.allSatisfy { !$0.isNarrowed })
     let line = Plant.path("ROOT.A.Line1")
     #expect(throws: AccessDenial.noRule(account: "a-linkuser", site: "a-north", domain: line)) {
@@ -73,7 +75,8 @@ import Testing
     var ann = try #require(state.accounts["a-ann"])
     ann.expires = Plant.now + 60
     state.apply(.putAccount(ann))
-    #expect(try decide(state).until == Plant.now + 60)
+    let short = try decide(state)
+    #expect(short.until == Plant.now + 60 && short.endsWithAccount)
     #expect(throws: AccessDenial.accountExpired("a-ann", at: Plant.now + 60)) {
       _ = try decide(state, now: Plant.now + 60)
     }
@@ -112,7 +115,7 @@ import Testing
     // A second rule adds to the first, without its conditions.
     state.apply(rule(6, .account("a-linkuser")) { $0.ports = PortLimits(tcp: [PortRange(80)!]) })
     let both = try decide(state, "a-linkuser", reason: "x", now: morning)
-    #expect(both.agents[0].description.tcp == [PortRange(80)!, PortRange(502)!] && both.until == nil)
+    #expect(both.agents[0].description.tcp == [PortRange(80)!, PortRange(502)!] && both.until == opens + 8 * 3600)
     #expect(both.rules == [5, 6] && both.agents.count == 1)
     let evening = try decide(state, "a-linkuser")
     #expect(evening.agents[0].description.tcp == [PortRange(80)!] && evening.rules == [6])
@@ -123,6 +126,51 @@ import Testing
     // For one site only.
     state.apply(rule(6, .account("a-linkuser")) { $0.site = "a-south" })
     #expect(throws: AccessDenial.self) { _ = try decide(state, "a-linkuser", wanted: ["panel"]) }
+  }
+
+  /// What a rule adds ends with it, whatever other rules go on allowing.
+  @Test func portsEndWithTheRuleThatAddsThem() throws {
+    let slot = WeeklySlots(zone: "Europe/Berlin", slots: [WeeklySlots.Slot("mon-fri 06:00-14:00")!])!
+    let morning = Plant.now + 10 * 3600
+    let closes: Int64 = 1_780_027_200 + 8 * 3600
+    let modbus = PortLimits(tcp: [PortRange(502)!])
+    let web = PortLimits(tcp: [PortRange(80)!])
+    for (ports, other, until) in [
+      (modbus, web, closes), (nil, web, closes), (modbus, nil, nil), (nil, nil, nil),
+    ] as [(PortLimits?, PortLimits?, Int64?)] {
+      let state = Plant.state([
+        .removeRule(1),
+        rule(5, .account("a-ann")) {
+          $0.ports = ports
+          $0.slots = slot
+        },
+        rule(6, .account("a-ann")) { $0.ports = other },
+      ])
+      let allowed = try decide(state, wanted: ["plc"], now: morning)
+      #expect(allowed.until == until && allowed.rules == [5, 6], "\(String(describing: ports))")
+      #expect(allowed.agents[0].isNarrowed == (ports != nil && other != nil))
+    }
+  }
+
+  /// A grant names agents, and not ports.
+  @Test func agentsAreGrantedInWholeOrNotAtAll() throws {
+    let ports = PortLimits(tcp: [PortRange(80)!, PortRange(5900)!])
+    let state = Plant.state([rule(1, .account("a-ann")) { $0.ports = ports }])
+    let allowed = try decide(state)
+    #expect(allowed.agents.map(\.isNarrowed) == [true, false])
+    #expect(try allowed.granting(each: false).agents.map(\.description) == [Plant.panel])
+    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try allowed.granting(each: true) }
+    let alone = try decide(state, wanted: ["plc"])
+    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try alone.granting(each: false) }
+    // The same is said beforehand, where it can be known.
+    let why = { (announced: [AgentDescription]?) in
+      OperationLists.answer(
+        .explain(account: "a-ann", site: "a-north", agent: "plc", hasReason: false), by: .host, state,
+        announced: { _ in announced }, now: Plant.now)
+    }
+    #expect(
+      why([Plant.plc]) == .explanation(isAllowed: false, text: "\(AccessDenial.morePorts(agent: "plc"))"))
+    #expect(why(nil) == .explanation(isAllowed: true, text: "allowed by rule 1; the site isn't connected"))
   }
 
   @Test func aZoneThatIsNotKnownIsClosed() throws {
@@ -155,7 +203,7 @@ import Testing
       .siteUnknown("x"), .siteWaiting("x"), .noRule(account: "x", site: "y", domain: .root),
       .agentUnknown("x", site: "y"), .agentNotCovered("x", site: "y"), .outsideSlot(rule: 1, slots: slots, opens: 0),
       .zoneUnusable(rule: 1, zone: "x"), .reasonRequired(rule: 1), .ports(agent: "x", rule: 1, allowed: .mobile),
-      .rolePorts(agent: "x", .mobileUser),
+      .rolePorts(agent: "x", .mobileUser), .morePorts(agent: "x"),
     ]
     for denial in all { #expect(!denial.description.contains("\n") && denial.description.count > 15) }
     #expect(all[9].description == "rule 1 is closed now: it is open mon 06:00-07:00 (UTC), next 1970-01-01 00:00 UTC")

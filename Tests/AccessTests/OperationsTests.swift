@@ -68,6 +68,8 @@ import Testing
         == .explanation(isAllowed: true, text: "allowed by rule 1; the site isn't connected"))
     try world.perform(.addAccount(.init(name: "old", domain: .root, password: password, reachesAll: true)))
     #expect(world.operations.store.state.rules[2]?.subject == .account("old"))
+    let told = try world.operations.store.audit(after: 0, limit: 100).last?.event
+    #expect(told?.operation == "addAccount" && told?.rules == [2])
     try world.perform(.removeRule(1), by: boss)
     #expect(world.error(.verifyAudit(noted: nil), by: boss) == .notPermitted(needs: .host))
     guard case .verified(let head) = try world.perform(.verifyAudit(noted: nil)),
@@ -83,6 +85,9 @@ import Testing
     #expect(!"\(entries)".contains(password))
     let backup = "\(world.directory.path)/backup"
     #expect(try world.perform(.backUp(to: backup)) == .done)
+    let last = try world.operations.store.audit(after: head.number, limit: 100)
+    #expect(last.map(\.event.operation) == ["backUp"] && last[0].event.object == backup)
+    #expect(last[0].event.account == "host")
     #expect(try AccessStore(path: backup, key: PrivateKey.generate()).state == world.operations.store.state)
   }
 

@@ -1,3 +1,4 @@
+import Access
 import Control
 import Crypto
 import Primitives
@@ -51,12 +52,13 @@ struct SessionTableTests {
 
   /// The rules' end counts where it comes first, and on the clock that nobody sets.
   @Test func aSessionIsLimitedByWhatEndsFirst() {
-    let limit = { (until: Int64?) in SessionLimit(created: 100, began: start, longest: 50, until: until, rules: [3, 5])
+    let limit = { (until: Int64?) in
+      SessionLimit(created: 100, began: start, longest: 50, until: until, reason: "over")
     }
     #expect(limit(nil).notAfter == 150 && limit(nil).expires == start + .seconds(50) && limit(nil).reason == nil)
     #expect(limit(160).notAfter == 150 && limit(160).reason == nil)
     #expect(limit(120).notAfter == 120 && limit(120).expires == start + .seconds(20))
-    #expect(limit(120).reason == "the time of rules 3, 5 is over")
+    #expect(limit(120).reason == "over")
     #expect(limit(90).expires == start)
   }
 
@@ -69,12 +71,35 @@ struct SessionTableTests {
     #expect(registry.add(site(1), name: "north") == nil)
     #expect(registry.add(site(2), name: "north") == slot(1))
     registry.announce([agent], by: "north", on: slot(1))
-    registry.remove(slot(1), .site("north"))
+    let isAway = registry.remove(slot(1), .site("north"))
+    #expect(!isAway)
     #expect(registry.sites["north"] != nil && registry.sites["north"]?.agents == nil, "an old connection spoke")
     registry.announce([agent], by: "north", on: slot(2))
     #expect(registry.sites["north"]?.agents == [agent])
-    registry.remove(slot(2), .site("north"))
-    #expect(registry.sites.isEmpty)
+    let hasLeft = registry.remove(slot(2), .site("north"))
+    #expect(hasLeft && registry.sites.isEmpty)
+  }
+
+  /// However many there are: what is listed costs time, and nothing else.
+  @Test func listsGoByWhatIsChosen() throws {
+    var state = AccessState()
+    for number in 0..<10_000 {
+      let bytes = (0..<32).map { UInt8(truncatingIfNeeded: number >> ($0 % 4 * 8)) }
+      state.apply(
+        .putSite(AccessSite(name: "s\(number)", domain: .root, created: 0, key: KeyHash(bytes), enrolled: 0)))
+    }
+    state.apply(.putSite(AccessSite(name: "new", domain: .root, created: 0)))
+    let membership = Membership(state, now: 0)
+    var registry = Registry()
+    _ = registry.add(
+      Registry.OnlineSite(connection: slot(1), key: key, address: "a", since: 0, agents: nil), name: "s7")
+    let listed = registry.summaries(membership, of: ["s7", "s3", "new", "none"])
+    #expect(listed.map(\.name) == ["s3", "s7"] && listed.map(\.online) == [false, true])
+    #expect(registry.summaries(membership, of: membership.siteKeys.keys).count == 10_000)
+    let took = ContinuousClock().measure {
+      for _ in 0..<2000 { _ = registry.summaries(membership, of: ["s7", "s3"]) }
+    }
+    #expect(took < .seconds(2), "\(took)")
   }
 
   @Test func guessingGetsSlower() {
@@ -118,11 +143,11 @@ struct SessionTableTests {
   }
 
   @Test(arguments: ["a", "site-a", "0.b_c", String(repeating: "x", count: 64)]) func takesNames(_ name: String) {
-    #expect(RecordName.isValid(name))
+    #expect(AccessName.isValid(name))
   }
 
   @Test(arguments: ["", ".", "..", "a/b", "A", "-a", "é", String(repeating: "x", count: 65), "a\0"])
   func refusesNames(_ name: String) {
-    #expect(!RecordName.isValid(name))
+    #expect(!AccessName.isValid(name))
   }
 }

@@ -12,11 +12,13 @@ public struct AuditEvent: Hashable, Sendable, Codable {
     /// Something was changed by an operation: of rules, and of anything else.
     case ruleChange, change
     case connect, disconnect
+    /// Events are missing here: there was no room for them while the audit couldn't be written.
+    case omitted
 
     /// Severity of RFC 5424 section 6.2.1: 4 warning, 5 notice, 6 informational.
     var severity: Int {
       switch self {
-      case .refusal: 4
+      case .refusal, .omitted: 4
       case .started, .stopped: 6
       default: 5
       }
@@ -42,36 +44,68 @@ public struct AuditEvent: Hashable, Sendable, Codable {
   /// Ciphertext from the LinkManager, and from the SiteManager.
   public var bytesFromLink, bytesFromSite: UInt64?
   public var milliseconds: Int64?
+  /// How many events were left out.
+  public var count: Int64?
 
   public init(_ kind: Kind, account: String? = nil) {
     self.kind = kind
     self.account = account
   }
 
-  /// Each text within its bound: what peers say is among them.
+  /// Each text and list within its bound, and all together within `AccessLimits.auditEntryBytes`: what peers say is among
+  /// them.
   func bounded() -> AuditEvent {
     var event = self
     for path in [
       \AuditEvent.account, \.pc, \.key, \.address, \.site, \.session, \.reason, \.operation, \.object,
     ] as [WritableKeyPath<AuditEvent, String?>] {
-      event[keyPath: path] = event[keyPath: path].map { $0.prefix(bytes: AccessLimits.textBytes) }
+      event[keyPath: path] = event[keyPath: path].map { Self.cut($0, AccessLimits.textBytes) }
     }
-    event.agents = event.agents.map { agents in
-      agents.prefix(AccessLimits.ruleAgents).map { $0.prefix(bytes: AccessLimits.domainNameBytes * 2) }
-    }
-    event.rules = event.rules.map { Array($0.prefix(AccessLimits.ruleAgents)) }
+    event.agents = event.agents.map { Self.cut($0) }
+    event.rules = event.rules.map { Array($0.prefix(AccessLimits.auditRules)) }
     return event
+  }
+
+  private static func cut(_ text: String, _ bytes: Int) -> String {
+    var text = text.prefix(bytes: bytes)
+    while size(text) > AccessLimits.auditTextBytes { text.removeLast() }
+    return text
+  }
+
+  /// As many as there is room for; `…` stands for the others.
+  private static func cut(_ agents: [String]) -> [String] {
+    var kept: [String] = []
+    var room = AccessLimits.auditAgentsBytes
+    for agent in agents {
+      let name = agent.prefix(bytes: AccessLimits.auditAgentNameBytes)
+      // With quotation marks and a comma.
+      room -= size(name) + 3
+      guard kept.count < AccessLimits.ruleAgents, room >= 0 else { return kept + ["…"] }
+      kept.append(name)
+    }
+    return kept
+  }
+
+  /// The most bytes that a text takes in JSON, without its quotation marks.
+  private static func size(_ text: String) -> Int {
+    text.utf8.reduce(0) { size, byte in
+      switch byte {
+      case 0..<0x20, 0x7F: size + 6
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"): size + 2
+      default: size + 1
+      }
+    }
   }
 }
 
-/// An event and when it happened, before it has its place.
+/// An event and when it happened, before it has its place. Bounded from the beginning: it may have to wait.
 public struct AuditLine: Hashable, Sendable {
-  public var event: AuditEvent
+  public let event: AuditEvent
   /// Microseconds since 1970.
-  public var time: Int64
+  public let time: Int64
 
   public init(event: AuditEvent, time: Int64) {
-    self.event = event
+    self.event = event.bounded()
     self.time = time
   }
 }

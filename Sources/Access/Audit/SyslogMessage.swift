@@ -32,6 +32,7 @@ public enum SyslogMessage {
     add("bytesFromLink", event.bytesFromLink.map { "\($0)" })
     add("bytesFromSite", event.bytesFromSite.map { "\($0)" })
     add("milliseconds", event.milliseconds.map { "\($0)" })
+    add("count", event.count.map { "\($0)" })
     data += "]"
     return "<\(priority)>1 \(time) \(name(host, 255)) relayvpn-gate - \(event.kind.rawValue) \(data)"
   }

@@ -24,6 +24,8 @@ public enum AccessDenial: Error, Hashable, Sendable {
   case ports(agent: String, rule: AccessRule.ID, allowed: PortLimits)
   /// Nothing of the agent's ports is left within what the role allows.
   case rolePorts(agent: String, AccountRole)
+  /// It has ports that the account may use, and others.
+  case morePorts(agent: String)
 }
 
 extension AccessDenial: CustomStringConvertible {
@@ -47,6 +49,8 @@ extension AccessDenial: CustomStringConvertible {
     case .ports(let agent, let rule, let allowed): "rule \(rule) allows \(allowed), and agent \(agent) has none of it"
     case .rolePorts(let agent, let role):
       "a \(role.text) may use \(role.portLimits ?? PortLimits()), and agent \(agent) has none of it"
+    case .morePorts(let agent):
+      "agent \(agent) has more ports than you may use: an agent with these alone is needed at the site"
     }
   }
 }

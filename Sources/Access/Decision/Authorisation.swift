@@ -12,8 +12,10 @@ public struct Authorisation: Hashable, Sendable {
   }
 
   public var agents: [Agent]
-  /// When it ends, in seconds since 1970; `nil` if the rules say nothing about that.
+  /// When it ends, in seconds since 1970; `nil` if neither the rules nor the account say anything about that.
   public var until: Int64?
+  /// Whether it is the account itself that ends then.
+  public var endsWithAccount: Bool
 
   public var rules: [AccessRule.ID] { Array(Set(agents.flatMap(\.rules))).sorted() }
 }
@@ -41,7 +43,7 @@ extension Authorisation {
     }
     guard !candidates.isEmpty else { throw .noRule(account: name, site: siteName, domain: domain) }
     let hasReason = reason?.contains { !$0.isWhitespace } ?? false
-    var result = Authorisation(agents: [], until: account.expires)
+    var result = Authorisation(agents: [], until: account.expires, endsWithAccount: false)
     var firstDenial: AccessDenial?
     let chosen: [AgentDescription]
     if let wanted {
@@ -66,11 +68,23 @@ extension Authorisation {
       }
     }
     if result.agents.isEmpty, let firstDenial { throw firstDenial }
+    result.endsWithAccount = result.until != nil && result.until == account.expires
     return result
   }
 
+  /// What can be granted of it. A grant names agents, and the site opens all ports of each: so an agent with more ports
+  /// than are allowed is none at all.
+  /// - Parameter each: whether it has to be all agents or none.
+  public func granting(each: Bool) throws(AccessDenial) -> Authorisation {
+    guard let first = agents.first(where: \.isNarrowed) else { return self }
+    var rest = self
+    rest.agents.removeAll(where: \.isNarrowed)
+    guard !each, !rest.agents.isEmpty else { throw .morePorts(agent: first.description.name) }
+    return rest
+  }
+
   /// Whether a rule might let an account reach a site at some time: what lists show.
-  public static func concerns(_ state: AccessState, account: String, site: String, now: Int64) -> Bool {
+  static func concerns(_ state: AccessState, account: String, site: String, now: Int64) -> Bool {
     guard let (_, site, domain) = try? admit(state, account, site, now) else { return false }
     return !applicable(state, account, site, domain).isEmpty
   }
@@ -179,8 +193,15 @@ extension Authorisation {
       guard let rest = limits.narrowing(narrowed) else { throw .rolePorts(agent: agent.name, role) }
       narrowed = rest
     }
-    // As long as the longest of them, where one without slots is for always.
-    let until = usable.contains { $0.changes == nil } ? nil : usable.compactMap(\.changes).max()
+    // Rules for all ports are as good as the longest of them, where one without slots is for always. Where there is none,
+    // the ports are those of several rules together: whichever closes first, they are others from then on.
+    let whole = usable.filter { $0.rule.ports == nil }
+    let until: Int64?
+    if whole.isEmpty {
+      until = usable.compactMap(\.changes).min()
+    } else {
+      until = whole.contains { $0.changes == nil } ? nil : whole.compactMap(\.changes).max()
+    }
     let isNarrowed =
       PortLimits.merged(narrowed.tcp) != PortLimits.merged(agent.tcp)
       || PortLimits.merged(narrowed.udp) != PortLimits.merged(agent.udp)

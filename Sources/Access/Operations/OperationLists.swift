@@ -19,13 +19,23 @@ enum OperationLists {
     case .listAccounts:
       return .accounts(
         state.accounts.values.filter { visible.contains($0.domain) }.sorted { $0.name < $1.name }.map { account in
-          OperationAnswer.AccountRow(
-            name: account.name, domain: account.domain, joined: account.joined, role: account.role,
-            isEnabled: account.isEnabled, expires: account.expires, created: account.created,
-            groups: state.groups(of: account.name), pcs: account.pcs.map(\.name))
+          let groups = state.groups(of: account.name).filter { name in
+            state.groups[name].map { visible.contains($0.domain) } ?? false
+          }
+          return OperationAnswer.AccountRow(
+            name: account.name, domain: account.domain, joined: account.joined.filter { visible.contains($0) },
+            role: account.role, isEnabled: account.isEnabled, expires: account.expires, created: account.created,
+            groups: groups, pcs: account.pcs.map(\.name))
         })
     case .listGroups:
-      return .groups(state.groups.values.filter { visible.contains($0.domain) }.sorted { $0.name < $1.name })
+      return .groups(
+        state.groups.values.filter { visible.contains($0.domain) }.sorted { $0.name < $1.name }.map { group in
+          var group = group
+          group.members = group.members.filter { name in
+            state.accounts[name].map { visible.contains($0.domain) } ?? false
+          }
+          return group
+        })
     case .listSites:
       return .sites(
         state.sites.values.filter { visible.contains($0.domain ?? .root) }.sorted { $0.name < $1.name }.map { site in
@@ -63,9 +73,10 @@ enum OperationLists {
         AgentDescription(name: agent, target: .device(.v4), tcp: [.all], udp: [.all], icmp: true)
       ]
     do throws(AccessDenial) {
-      let allowed = try Authorisation.decide(
+      var allowed = try Authorisation.decide(
         state, account: account, site: site, announced: agents, wanted: [agent], reason: hasReason ? "-" : nil,
         now: now)
+      if announced != nil { allowed = try allowed.granting(each: true) }
       let rules = allowed.rules.map { "\($0)" }.joined(separator: ", ")
       let end = allowed.until.map { ", until \(UTCText.minute($0))" } ?? ""
       let away = announced == nil ? "; the site isn't connected" : ""

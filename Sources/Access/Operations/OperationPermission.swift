@@ -31,7 +31,10 @@ enum OperationPermission {
       if case .account(let name) = actor, state.accounts[name]?.domain == path {
         throw .invalid("your own account is in domain \(path)")
       }
-    case .addAccount(let account): try check.domain(account.domain, account.role.isUser ? .operate : .administer)
+    case .addAccount(let account):
+      // With a rule for it, it takes as much as the rule does.
+      let isPlain = account.role.isUser && !account.reachesAll
+      try check.domain(account.domain, isPlain ? .operate : .administer)
     case .enableAccount(let name, _), .setPassword(let name, _), .removePC(let name, _):
       try check.account(name, .operate)
     case .removeAccount(let name):

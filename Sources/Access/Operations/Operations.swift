@@ -6,15 +6,15 @@ public final class Operations: Sendable {
   public let store: AccessStore
   private let gateKey: KeyHash
   private let announced: @Sendable (String) -> [AgentDescription]?
-  private let changed: @Sendable (AccessState) -> Void
+  private let changed: @Sendable () -> Void
 
   /// - Parameters:
   ///   - gateKey: stands in enrolment codes.
   ///   - announced: the agents of a site that is connected; `nil` for one that isn't.
-  ///   - changed: is told of each new state, on the thread of whoever has changed it.
+  ///   - changed: is called when the store has a new state, on the thread of whoever has changed it.
   public init(
     store: AccessStore, gateKey: KeyHash, announced: @escaping @Sendable (String) -> [AgentDescription]? = { _ in nil },
-    changed: @escaping @Sendable (AccessState) -> Void = { _ in }
+    changed: @escaping @Sendable () -> Void = {}
   ) {
     self.store = store
     self.gateKey = gateKey
@@ -29,7 +29,7 @@ public final class Operations: Sendable {
   ) throws(OperationError) -> OperationAnswer {
     let now = floorDiv(time, 1_000_000)
     do throws(AccessStoreError) {
-      if try store.refresh() { changed(store.state) }
+      if try store.refresh() { changed() }
     } catch {
       throw .store("\(error)")
     }
@@ -39,7 +39,7 @@ public final class Operations: Sendable {
       if let answer = OperationLists.answer(operation, by: actor, state, announced: announced, now: now) {
         return answer
       }
-      if let answer = try readStore(operation, by: actor, state) { return answer }
+      if let answer = try readStore(operation, by: actor, state, time) { return answer }
       return try change(operation, by: actor, try prepare(operation), time, now)
     } catch {
       refused(operation, by: actor, error, time)
@@ -59,14 +59,17 @@ public final class Operations: Sendable {
         var event = AuditEvent(operation.auditKind, account: actor.text)
         event.operation = operation.kind.rawValue
         event.object = operation.object
-        if case .rule(let id) = plan.answer { event.rules = [id] }
+        let rules = plan.changes.compactMap { change -> AccessRule.ID? in
+          if case .putRule(let rule) = change { rule.id } else { nil }
+        }
+        if !rules.isEmpty { event.rules = rules }
         return (plan.changes, [event], plan.answer)
       }
     } catch {
       throw .store("\(error)")
     }
     let answer = try result.get()
-    changed(store.state)
+    changed()
     return answer
   }
 
@@ -99,7 +102,7 @@ public final class Operations: Sendable {
   }
 
   private func readStore(
-    _ operation: Operation, by actor: Actor, _ state: AccessState
+    _ operation: Operation, by actor: Actor, _ state: AccessState, _ time: Int64
   ) throws(OperationError) -> OperationAnswer? {
     do throws(AccessStoreError) {
       switch operation {
@@ -113,6 +116,10 @@ public final class Operations: Sendable {
         }
       case .backUp(let path):
         try store.backUp(to: path)
+        var event = AuditEvent(operation.auditKind, account: actor.text)
+        event.operation = operation.kind.rawValue
+        event.object = operation.object
+        try store.append([AuditLine(event: event, time: time)])
         return .done
       default: return nil
       }

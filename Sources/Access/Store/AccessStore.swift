@@ -1,6 +1,5 @@
 public import Crypto
 internal import Foundation
-internal import Glibc
 internal import GRDB
 internal import Synchronization
 
@@ -9,7 +8,7 @@ internal import Synchronization
 ///
 /// What a call has returned from is on the disk: WAL with synchronous FULL.
 public final class AccessStore: Sendable {
-  public let path: String
+  let path: String
   private let pool: DatabasePool
   private let key: PrivateKey
   private let zones: ZoneCatalog
@@ -36,10 +35,10 @@ public final class AccessStore: Sendable {
     do {
       try Self.makeFile(path)
       pool = try Self.open(path)
-      let (state, version) = try pool.writeWithoutTransaction { db in
-        (try AccessRows.load(db, zones: zones), try Self.dataVersion(db))
+      let found = try pool.writeWithoutTransaction { db in
+        try Self.atOnce(db) { Current(state: try AccessRows.load(db, zones: zones), version: try Self.dataVersion(db)) }
       }
-      current = Mutex(Current(state: state, version: version))
+      current = Mutex(found)
     } catch {
       throw AccessStoreError(error, path: path)
     }
@@ -74,20 +73,32 @@ public final class AccessStore: Sendable {
     try Int64.fetchOne(db, sql: "PRAGMA data_version") ?? 0
   }
 
+  /// Reads what belongs together as it is at one moment, whatever others commit meanwhile.
+  private static func atOnce<Value>(_ db: Database, _ body: () throws -> Value) throws -> Value {
+    var value: Value?
+    try db.inTransaction(.deferred) {
+      value = try body()
+      return .commit
+    }
+    guard let value else { throw AccessStoreError.failed("no answer") }
+    return value
+  }
+
   /// As it was when it was last read or changed by this process.
   public var state: AccessState { current.withLock { $0.state } }
 
-  /// Another number with each change of `state`, whoever made it.
-  public var revision: Int { current.withLock { $0.revision } }
+  /// The state, and a number that is higher with each change of it, whoever made it.
+  public var snapshot: (state: AccessState, revision: Int) { current.withLock { ($0.state, $0.revision) } }
 
   /// Reads it again if another process has changed it.
   /// - Returns: whether one has.
   public func refresh() throws(AccessStoreError) -> Bool {
     try guarding {
-      try self.pool.writeWithoutTransaction { db in try self.refresh(db) }
+      try self.pool.writeWithoutTransaction { db in try Self.atOnce(db) { try self.refresh(db) } }
     }
   }
 
+  /// In a transaction: state and version have to be of the same moment.
   @discardableResult private func refresh(_ db: Database) throws -> Bool {
     let version = try Self.dataVersion(db)
     guard version != current.withLock({ $0.version }) else { return false }
@@ -200,15 +211,21 @@ public final class AccessStore: Sendable {
     try guarding {
       try? FileManager.default.removeItem(atPath: partial)
       try Self.makeFile(partial)
-      try self.pool.writeWithoutTransaction { db in
+      // Beside the pool, whose one connection that writes would be taken as long as the copy lasts.
+      var configuration = Configuration()
+      configuration.busyMode = .timeout(10)
+      let reader = try DatabaseQueue(path: self.path, configuration: configuration)
+      try reader.writeWithoutTransaction { db in
         try db.execute(sql: "VACUUM INTO ?", arguments: [partial])
       }
+      try reader.close()
       try Self.check(partial)
-      try Self.put(partial, at: destination)
+      try AtomicFile.place(partial, at: destination)
     }
   }
 
-  /// Puts a backup in a store's place. No process may use the store meanwhile.
+  /// Puts a backup in a store's place, whatever is there; that is kept as `PATH.before`, with its `-wal` and `-shm`. No
+  /// process may use the store meanwhile.
   public static func restore(_ backup: String, to path: String) throws(AccessStoreError) {
     do {
       try check(backup)
@@ -219,24 +236,23 @@ public final class AccessStore: Sendable {
       let file = try FileHandle(forWritingTo: URL(fileURLWithPath: partial))
       try file.write(contentsOf: bytes)
       try file.close()
+      try keep(path)
       // What they hold belongs to the file that goes.
       for suffix in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) }
-      try put(partial, at: path)
+      try AtomicFile.place(partial, at: path)
     } catch {
       throw AccessStoreError(error, path: backup)
     }
   }
 
-  /// Gives a whole file its name, in the place of another one, so that it outlives a power cut.
-  private static func put(_ from: String, at to: String) throws {
-    for path in [from, URL(fileURLWithPath: to).deletingLastPathComponent().path] {
-      let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw AccessStoreError.failed("\(path) can't be opened") }
-      fsync(descriptor)
-      Glibc.close(descriptor)
-    }
-    guard unsafe Glibc.rename(from, to) == 0 else {
-      throw AccessStoreError.failed(unsafe "\(to): \(String(cString: strerror(errno)))")
+  /// Gives a store a second name, under which it can be opened as it was. Its files aren't read: they may be damaged, or of
+  /// a later version.
+  private static func keep(_ path: String) throws {
+    for suffix in ["", "-wal", "-shm"] {
+      let kept = path + ".before" + suffix
+      try? FileManager.default.removeItem(atPath: kept)
+      guard FileManager.default.fileExists(atPath: path + suffix) else { continue }
+      try FileManager.default.linkItem(atPath: path + suffix, toPath: kept)
     }
   }
 

@@ -1,5 +1,6 @@
 import Access
 import ArgumentParser
+import Kernel
 import Service
 
 struct AccountCommand: ParsableCommand {
@@ -21,7 +22,7 @@ struct AccountCommand: ParsableCommand {
           gatemanager account add ann --domain ROOT.AcmeInc --role user --password-file ann.txt
         """)
 
-    @Argument(help: "The account's name: \(RecordName.rule).")
+    @Argument(help: "The account's name: \(AccessName.rule).")
     var name: String
     @OptionGroup var location: DirectoryOption
     @OptionGroup var password: PasswordFileOption
@@ -29,15 +30,26 @@ struct AccountCommand: ParsableCommand {
     var domain = DomainPath.root
     @Option(help: AccountRole.help)
     var role = AccountRole.linkUser
+    @Option(help: "Days until it ends by itself.")
+    var expires: Int?
+
+    func validate() throws {
+      guard (1...36_500).contains(expires ?? 1) else { throw ValidationError("--expires takes 1 to 36500 days") }
+    }
 
     func run() throws {
       try reporting {
         _ = try location.gate.loadKeys()
-        guard RecordName.isValid(name) else { throw StoreError.invalidName(name) }
+        guard AccessName.isValid(name) else { throw StoreError.invalidName(name) }
         _ = try location.perform(
-          .addAccount(.init(name: name, domain: domain, role: role, password: try password.read())))
+          .addAccount(
+            .init(
+              name: name, domain: domain, role: role, password: try password.read(),
+              expires: Self.end(afterDays: expires, now: Clock.unixSeconds))))
       }
     }
+
+    static func end(afterDays days: Int?, now: Int64) -> Int64? { days.map { now + Int64($0) * 86_400 } }
   }
 
   struct List: ParsableCommand {
@@ -64,92 +76,76 @@ struct AccountCommand: ParsableCommand {
   struct Remove: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Removes an account, with its rules.")
 
-    @Argument(help: "The account's name.")
-    var name: String
-    @OptionGroup var location: DirectoryOption
+    @OptionGroup var target: NameAndDirectory
 
-    func run() throws { try reporting { _ = try location.perform(.removeAccount(name)) } }
+    func run() throws { try target.perform(.removeAccount(target.name)) }
   }
 
   struct Enable: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Lets an account that was disabled be used again.")
 
-    @Argument(help: "The account's name.")
-    var name: String
-    @OptionGroup var location: DirectoryOption
+    @OptionGroup var target: NameAndDirectory
 
-    func run() throws { try reporting { _ = try location.perform(.enableAccount(name, true)) } }
+    func run() throws { try target.perform(.enableAccount(target.name, true)) }
   }
 
   struct Disable: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Keeps an account from being used, and cuts its sessions.")
 
-    @Argument(help: "The account's name.")
-    var name: String
-    @OptionGroup var location: DirectoryOption
+    @OptionGroup var target: NameAndDirectory
 
-    func run() throws { try reporting { _ = try location.perform(.enableAccount(name, false)) } }
+    func run() throws { try target.perform(.enableAccount(target.name, false)) }
   }
 
   struct Role: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Gives an account another role.")
 
-    @Argument(help: "The account's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: AccountRole.help)
     var role: AccountRole
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.setRole(name, role)) } }
+    func run() throws { try target.perform(.setRole(target.name, role)) }
   }
 
   struct Password: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Gives an account another password.")
 
-    @Argument(help: "The account's name.")
-    var name: String
-    @OptionGroup var location: DirectoryOption
+    @OptionGroup var target: NameAndDirectory
     @OptionGroup var password: PasswordFileOption
 
     func run() throws {
-      try reporting { _ = try location.perform(.setPassword(name, password: try password.read())) }
+      try reporting { _ = try target.location.perform(.setPassword(target.name, password: try password.read())) }
     }
   }
 
   struct Join: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Lets rules of a further domain apply to an account.")
 
-    @Argument(help: "The account's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: "The domain.")
     var domain: DomainPath
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.joinDomain(account: name, domain)) } }
+    func run() throws { try target.perform(.joinDomain(account: target.name, domain)) }
   }
 
   struct Leave: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Takes a further domain from an account.")
 
-    @Argument(help: "The account's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: "The domain.")
     var domain: DomainPath
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.leaveDomain(account: name, domain)) } }
+    func run() throws { try target.perform(.leaveDomain(account: target.name, domain)) }
   }
 
   struct Forget: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Logs an account out on one PC.")
 
-    @Argument(help: "The account's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: "The PC's name, as `gatemanager account list` shows it.")
     var pc: String
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.removePC(account: name, name: pc)) } }
+    func run() throws { try target.perform(.removePC(account: target.name, name: pc)) }
   }
 }

@@ -23,7 +23,10 @@ struct BackupCommand: ParsableCommand {
 struct RestoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore", abstract: "Puts a backup in the place of accounts, sites, rules and audit.",
-    discussion: "The service has to be stopped. What was there is kept beside it as `access.sqlite.before`.")
+    discussion: """
+      The service has to be stopped. What was there, whatever its state, is kept beside it as `access.sqlite.before`, with
+      its -wal and -shm.
+      """)
 
   @Argument(help: "The file that `gatemanager backup` has made.")
   var file: String
@@ -37,7 +40,6 @@ struct RestoreCommand: ParsableCommand {
       }
       let path = location.gate.storePath
       do throws(AccessStoreError) {
-        if unsafe access(path, F_OK) == 0 { try keepPresent(keys) }
         try AccessStore.restore(file, to: path)
         var event = AuditEvent(.restored, account: Actor.host.text)
         event.object = file
@@ -56,18 +58,6 @@ struct RestoreCommand: ParsableCommand {
     } catch {
       if case .notRunning = error { return false }
       return true
-    }
-  }
-
-  /// A damaged one can't be copied, and is what a backup is there for.
-  private func keepPresent(_ keys: GateDirectory.Keys) throws(AccessStoreError) {
-    let path = location.gate.storePath
-    do throws(AccessStoreError) {
-      try AccessStore(path: path, key: keys.grantKey).backUp(to: path + ".before")
-    } catch {
-      guard case .damaged = error else { throw error }
-      for suffix in ["-wal", "-shm"] { unsafe unlink(path + suffix) }
-      unsafe rename(path, path + ".before")
     }
   }
 }

@@ -10,7 +10,7 @@ struct GroupCommand: ParsableCommand {
   struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Makes a group.")
 
-    @Argument(help: "The group's name: \(RecordName.rule).")
+    @Argument(help: "The group's name: \(AccessName.rule).")
     var name: String
     @Option(help: "The domain, such as ROOT.AcmeInc.")
     var domain = DomainPath.root
@@ -37,34 +37,28 @@ struct GroupCommand: ParsableCommand {
   struct Remove: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Removes a group, with its rules.")
 
-    @Argument(help: "The group's name.")
-    var name: String
-    @OptionGroup var location: DirectoryOption
+    @OptionGroup var target: NameAndDirectory
 
-    func run() throws { try reporting { _ = try location.perform(.removeGroup(name)) } }
+    func run() throws { try target.perform(.removeGroup(target.name)) }
   }
 
   struct Join: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Puts an account into a group.")
 
-    @Argument(help: "The group's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: "The account's name.")
     var account: String
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.addMember(group: name, account: account)) } }
+    func run() throws { try target.perform(.addMember(group: target.name, account: account)) }
   }
 
   struct Leave: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Takes an account out of a group.")
 
-    @Argument(help: "The group's name.")
-    var name: String
+    @OptionGroup var target: NameAndDirectory
     @Argument(help: "The account's name.")
     var account: String
-    @OptionGroup var location: DirectoryOption
 
-    func run() throws { try reporting { _ = try location.perform(.removeMember(group: name, account: account)) } }
+    func run() throws { try target.perform(.removeMember(group: target.name, account: account)) }
   }
 }

@@ -23,7 +23,7 @@ struct SiteCommand: ParsableCommand {
           gatemanager site add press-{001..250} >codes
         """)
 
-    @Argument(help: "The site's name: \(RecordName.rule). Or several.")
+    @Argument(help: "The site's name: \(AccessName.rule). Or several.")
     var names: [String]
     @OptionGroup var location: DirectoryOption
     @Option(help: "The domain, such as ROOT.AcmeInc.")
@@ -40,7 +40,7 @@ struct SiteCommand: ParsableCommand {
     func run() throws {
       try reporting {
         for name in names {
-          guard RecordName.isValid(name) else { throw StoreError.invalidName(name) }
+          guard AccessName.isValid(name) else { throw StoreError.invalidName(name) }
           let operation: Operation = renew ? .renewSite(name, hours: hours) : .addSite(name, domain, hours: hours)
           guard case .code(let code, _) = try location.perform(operation) else { return }
           if names.count == 1 {

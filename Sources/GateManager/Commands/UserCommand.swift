@@ -18,7 +18,7 @@ struct UserCommand: ParsableCommand {
         The user gets a rule that allows all agents of all sites in the domain.
         """)
 
-    @Argument(help: "The user's name: \(RecordName.rule).")
+    @Argument(help: "The user's name: \(AccessName.rule).")
     var name: String
     @OptionGroup var location: DirectoryOption
     @OptionGroup var password: PasswordFileOption
@@ -28,7 +28,7 @@ struct UserCommand: ParsableCommand {
     func run() throws {
       try reporting {
         _ = try location.gate.loadKeys()
-        guard RecordName.isValid(name) else { throw StoreError.invalidName(name) }
+        guard AccessName.isValid(name) else { throw StoreError.invalidName(name) }
         _ = try location.perform(
           .addAccount(.init(name: name, domain: domain, password: try password.read(), reachesAll: true)))
         print("user \(name) may log in: linkmanager login --user \(name) --gate HOST:443")

@@ -26,7 +26,6 @@ final class AccessWorker: Sendable {
 
   enum Event: Sendable {
     case answered(Outcome, connection: SlotID, request: UInt64?)
-    case changed(AccessState)
     /// What is wrong with the store now; nothing if all is well.
     case storeProblems([String])
   }
@@ -39,12 +38,12 @@ final class AccessWorker: Sendable {
 
   /// - Parameter report: called on the worker's thread.
   init(
-    office: AccessOffice, logger: Logger, report: @escaping @Sendable (Event) -> Void
+    office: AccessOffice, handover: StateHandover, logger: Logger, report: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
     let mailbox = try Mailbox<Job>()
     self.mailbox = mailbox
     thread = try Kernel.Thread(name: "access") {
-      var loop = AccessLoop(office: office, logger: logger, report: report)
+      var loop = AccessLoop(office: office, handover: handover, logger: logger, report: report)
       loop.run(mailbox)
     }
   }
@@ -61,18 +60,19 @@ final class AccessWorker: Sendable {
 /// The worker's thread.
 private struct AccessLoop {
   let office: AccessOffice
+  let handover: StateHandover
   let logger: Logger
   let report: (AccessWorker.Event) -> Void
   var backlog = AuditBacklog()
   var problem: String?
-  /// Of the state that the front has.
-  var revision: Int
 
-  init(office: AccessOffice, logger: Logger, report: @escaping (AccessWorker.Event) -> Void) {
+  init(
+    office: AccessOffice, handover: StateHandover, logger: Logger, report: @escaping (AccessWorker.Event) -> Void
+  ) {
     self.office = office
+    self.handover = handover
     self.logger = logger
     self.report = report
-    revision = office.store.revision
   }
 
   mutating func run(_ mailbox: Mailbox<AccessWorker.Job>) {
@@ -108,7 +108,7 @@ private struct AccessLoop {
   }
 
   private mutating func answer(_ outcome: AccessWorker.Outcome, _ connection: SlotID, _ request: UInt64?) {
-    hand()
+    handover.hand()
     report(.answered(outcome, connection: connection, request: request))
   }
 
@@ -120,7 +120,9 @@ private struct AccessLoop {
   private mutating func write() {
     guard !backlog.lines.isEmpty else { return }
     do throws(AccessStoreError) {
-      let omitted = try backlog.write { lines throws(AccessStoreError) in try office.store.append(lines) }
+      let omitted = try backlog.write(at: Clock.unixMicroseconds) { lines throws(AccessStoreError) in
+        try office.store.append(lines)
+      }
       if omitted > 0 {
         logger.error("events are missing in the audit: it couldn't be written", metadata: ["count": "\(omitted)"])
       }
@@ -133,19 +135,12 @@ private struct AccessLoop {
   private mutating func look() {
     do throws(AccessStoreError) {
       _ = try office.store.refresh()
-      hand()
+      // Whoever has changed it.
+      handover.hand()
       if backlog.lines.isEmpty { tell(nil) }
     } catch {
       tell("\(error)")
     }
-  }
-
-  /// Gives the front what has changed, whoever has changed it.
-  private mutating func hand() {
-    let current = office.store.revision
-    guard current != revision else { return }
-    revision = current
-    report(.changed(office.store.state))
   }
 
   private mutating func tell(_ found: String?) {

@@ -19,13 +19,20 @@ struct AuditBacklog: Sendable {
     lines.append(line)
   }
 
-  /// Hands on all that waits; what fails goes on waiting.
+  /// Hands on all that waits, and behind it how many were left out; what fails goes on waiting.
+  /// - Parameter time: microseconds since 1970.
   /// - Returns: how many were left out since it last worked.
   mutating func write(
-    _ body: ([AuditLine]) throws(AccessStoreError) -> Void
+    at time: Int64, _ body: ([AuditLine]) throws(AccessStoreError) -> Void
   ) throws(AccessStoreError) -> Int {
     guard !lines.isEmpty else { return 0 }
-    try body(lines)
+    var all = lines
+    if omitted > 0 {
+      var event = AuditEvent(.omitted)
+      event.count = Int64(omitted)
+      all.append(AuditLine(event: event, time: time))
+    }
+    try body(all)
     lines.removeAll()
     defer { omitted = 0 }
     return omitted

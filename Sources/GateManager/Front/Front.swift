@@ -10,7 +10,7 @@ import Service
 /// What other threads tell the front.
 enum FrontCommand: Sendable {
   case access(AccessWorker.Event)
-  /// What the operations' layer has changed.
+  /// By `StateHandover` alone.
   case changed(AccessState)
   case relayEnded(SessionID, RelayEnd)
   case status(Mailbox<StatusReport>)

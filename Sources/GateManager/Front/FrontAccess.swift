@@ -12,14 +12,15 @@ extension Front {
   ) throws(ConnectRefusal) -> Authorisation {
     let site = registry.sites[body.site]
     let announced = site?.agents
-    var allowed: Authorisation
+    let allowed: Authorisation
     do throws(AccessDenial) {
       guard membership.siteKeys[body.site] != nil else { throw .siteUnknown(body.site) }
       // First the rules: whether a site is connected is for those to know whom it concerns.
       allowed = try Authorisation.decide(
         access, account: user, site: body.site, announced: announced ?? [],
         wanted: announced == nil ? nil : body.agents?.map { $0.prefix(bytes: 64) }, reason: purpose,
-        now: Clock.unixSeconds)
+        now: Clock.unixSeconds
+      ).granting(each: body.agents != nil)
     } catch {
       throw ConnectRefusal(error)
     }
@@ -29,15 +30,6 @@ extension Front {
     guard announced != nil else {
       throw ConnectRefusal(
         .siteOffline, .siteOffline, "the site has just come and hasn't announced its agents yet: try again")
-    }
-    // A grant names agents, and the site would open all of their ports: rather none than those.
-    let narrowed = allowed.agents.filter(\.isNarrowed)
-    allowed.agents.removeAll(where: \.isNarrowed)
-    if let first = narrowed.first, body.agents != nil || allowed.agents.isEmpty {
-      throw ConnectRefusal(
-        .notAllowed, .notPermitted,
-        "agent \(first.description.name) has more ports than you may use: an agent with these alone is needed at the site"
-      )
     }
     guard !allowed.agents.isEmpty else {
       throw ConnectRefusal(.unknownAgent, .notPermitted, "the site has no agent for you")
@@ -57,14 +49,11 @@ extension Front {
       do throws(AccessDenial) {
         let allowed = try Authorisation.decide(
           access, account: session.user, site: session.site, announced: descriptions, wanted: session.agents,
-          reason: session.reason, now: Clock.unixSeconds)
-        guard !allowed.agents.contains(where: \.isNarrowed) else {
-          endSession(id, .accessEnded, "its ports aren't allowed any more")
-          continue
-        }
+          reason: session.reason, now: Clock.unixSeconds
+        ).granting(each: true)
         let limit = SessionLimit(
           created: session.created, began: session.began, longest: Int64(options.grantHours) * 3600,
-          until: allowed.until, rules: allowed.rules)
+          until: allowed.until, reason: allowed.ending(of: session.user))
         // What the site was granted isn't made longer.
         if limit.notAfter <= session.notAfter {
           sessions.limit(id, to: limit, rules: allowed.rules)

@@ -61,7 +61,6 @@ extension Front {
 
   func take(_ event: AccessWorker.Event) {
     switch event {
-    case .changed(let state): replace(state)
     case .storeProblems(let problems): storeProblems = problems
     case .answered(let outcome, let id, let request):
       // The connection may have gone: a failed try counts all the same.
@@ -139,7 +138,7 @@ extension Front {
   }
 
   func left(_ id: SlotID, _ identity: PeerIdentity, _ connection: Connection, _ reason: Refusal) {
-    registry.remove(id, identity)
+    let isAway = registry.remove(id, identity)
     switch identity {
     case .site(let name):
       // The site was called by this connection and may not have heard it: whoever waits at the relay needn't any more.
@@ -147,7 +146,8 @@ extension Front {
       for session in sessions.ids(where: { $0.site == name && $0.stage == .meeting && $0.siteEnd == nil }) {
         endSession(session, .siteOffline)
       }
-      guard reason != .fenced else { return }
+      // A newer connection speaks for it.
+      guard isAway else { return }
       announced.set(name, nil)
       siteOutages[name, default: OutageLog()].lost(reason.text, now: now, unixSeconds: Clock.unixSeconds)
       logger.notice("site offline", metadata: ["site": "\(name)", "reason": "\(reason.text)"])

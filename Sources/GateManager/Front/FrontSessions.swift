@@ -42,7 +42,7 @@ extension Front {
     let created = Clock.unixSeconds
     let limit = SessionLimit(
       created: created, began: now, longest: Int64(options.grantHours) * 3600, until: allowed.until,
-      rules: allowed.rules)
+      reason: allowed.ending(of: user))
     do {
       let session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,

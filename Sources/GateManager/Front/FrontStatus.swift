@@ -9,7 +9,7 @@ import Service
 extension Front {
   func report() -> StatusReport {
     let figures = relay.figures
-    let sites = registry.summaries(membership).map { summary in
+    let sites = registry.summaries(membership, of: membership.siteKeys.keys).map { summary in
       let online = registry.sites[summary.name]
       let outages = siteOutages[summary.name]
       return StatusReport.Site(

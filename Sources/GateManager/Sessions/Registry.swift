@@ -40,15 +40,18 @@ struct Registry {
   }
 
   /// A connection is gone. A site that has a newer one stays.
-  mutating func remove(_ connection: SlotID, _ identity: PeerIdentity) {
-    users[connection] = nil
-    if case .site(let name) = identity, sites[name]?.connection == connection { sites[name] = nil }
+  /// - Returns: whether nobody speaks for the user or site on it any more.
+  mutating func remove(_ connection: SlotID, _ identity: PeerIdentity) -> Bool {
+    guard case .site(let name) = identity else { return users.removeValue(forKey: connection) != nil }
+    guard sites[name]?.connection == connection else { return false }
+    sites[name] = nil
+    return true
   }
 
-  /// Enrolled sites.
-  /// - Parameter chosen: which of them; `nil` for all.
-  func summaries(_ membership: Membership, of chosen: Set<String>? = nil) -> [ControlMessage.SiteSummary] {
-    membership.siteKeys.filter { chosen?.contains($0.key) ?? true }.sorted { $0.key < $1.key }.map { name, key in
+  /// Those of some sites that are enrolled, by name. Its time depends on how many these are.
+  func summaries(_ membership: Membership, of chosen: some Sequence<String>) -> [ControlMessage.SiteSummary] {
+    chosen.sorted().compactMap { name in
+      guard let key = membership.siteKeys[name] else { return nil }
       let site = sites[name]
       return ControlMessage.SiteSummary(name: name, online: site != nil, keyHash: key, agents: site?.agents ?? [])
     }

@@ -55,17 +55,25 @@ struct SessionLimit {
 
   /// - Parameters:
   ///   - longest: seconds that a session may last from `created` on.
-  ///   - until: when the rules end it, if they do; seconds since 1970.
-  init(created: Int64, began: Instant, longest: Int64, until: Int64?, rules: [AccessRule.ID]) {
+  ///   - until: when the rules or the account end it, if they do; seconds since 1970.
+  ///   - reason: why that is.
+  init(created: Int64, began: Instant, longest: Int64, until: Int64?, reason: String) {
     if let until, until < created + longest {
       notAfter = until
-      reason =
-        "the time of \(rules.count == 1 ? "rule" : "rules") \(rules.map { "\($0)" }.joined(separator: ", ")) is over"
+      self.reason = reason
     } else {
       notAfter = created + longest
-      reason = nil
+      self.reason = nil
     }
     expires = began + .seconds(max(0, notAfter - created))
+  }
+}
+
+extension Authorisation {
+  /// What is to be said when its time is over.
+  func ending(of account: String) -> String {
+    if endsWithAccount { return "account \(account) has ended" }
+    return "the time of \(rules.count == 1 ? "rule" : "rules") \(rules.map { "\($0)" }.joined(separator: ", ")) is over"
   }
 }
 

@@ -1,3 +1,4 @@
+import Access
 import Crypto
 import Glibc
 import Service
@@ -63,7 +64,7 @@ struct RecordFolder<Entry: Record>: Sendable {
 
   private func names() throws(StoreError) -> [String] {
     let names = try files().compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
-    return Array(names.filter(RecordName.isValid).sorted().prefix(limit))
+    return Array(names.filter(AccessName.isValid).sorted().prefix(limit))
   }
 
   private func files() throws(StoreError) -> [String] {

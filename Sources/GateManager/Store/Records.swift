@@ -65,9 +65,6 @@ struct SiteRecord: Record, Hashable {
   }
 }
 
-/// Names of users and sites. Such a name is safe as a file's name too: it can't be `.`, `..` or hold a slash.
-typealias RecordName = AccessName
-
 extension UserRecord {
   /// The same in the store: in ROOT, with the one role that there was.
   var account: Account {

@@ -21,7 +21,7 @@ enum StoreError: Error, Hashable, CustomStringConvertible {
     case .alreadyInitialized(let path):
       "\(path) holds a GateManager already. Its keys are what all sites and users trust, so they are not made anew: "
         + "choose another --directory, or remove this one by hand"
-    case .invalidName(let name): "`\(name.escaped)` is no name: \(RecordName.rule)"
+    case .invalidName(let name): "`\(name.escaped)` is no name: \(AccessName.rule)"
     case .malformed(let path, let reason): "\(path): \(reason.escaped)"
     case .unreadable(let path, let error, let mending):
       "\(path)\(error): "
