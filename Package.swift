@@ -107,7 +107,7 @@ let package = Package(
     tests(
       "HostTests",
       [
-        "SiteManager", "LinkManager", "Service", "Adapter", "Proxy", "Framing", "Control", "Crypto", "Kernel",
+        "SiteManager", "LinkManager", "Service", "Adapter", "Tun", "Proxy", "Framing", "Control", "Crypto", "Kernel",
         "Primitives", .product(name: "Logging", package: "swift-log"),
       ]),
     tests(
@@ -153,6 +153,9 @@ let package = Package(
     tests("PrimitivesTests", ["Primitives"]),
     tests(
       "AdapterTests",
-      ["Adapter", "Tun", "Stack", "Proxy", "Framing", "Packet", "Control", "Crypto", "Kernel", "Primitives"]),
+      [
+        "Simulation", "Adapter", "Tun", "Stack", "Proxy", "Framing", "Packet", "Control", "Crypto", "Kernel",
+        "Primitives",
+      ]),
   ]
 )

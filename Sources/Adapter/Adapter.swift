@@ -202,19 +202,3 @@ public enum AdapterError: Error, Hashable, Sendable, CustomStringConvertible {
     }
   }
 }
-
-/// A device through which nothing passes.
-struct NoDevice: PacketDevice, ~Copyable {
-  var descriptor: CInt? { nil }
-  var counters: DeviceCounters { DeviceCounters() }
-
-  mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead {
-    .wouldBlock
-  }
-
-  mutating func write(
-    _ offload: Offload, header: Span<UInt8>, payload: Span<Slice>, pool: inout SlabPool
-  ) throws(TunError) -> PacketWrite {
-    .dropped(.down)
-  }
-}

@@ -135,7 +135,10 @@ final class LocalStreamCore: Sendable {
   }
 
   func reset() {
-    let binding = state.withLock { $0.binding }
+    let binding = state.withLock { state in
+      state.inbound = []
+      return state.binding
+    }
     // Whoever reads or writes at this moment must not wait for what never comes.
     fail(.finished)
     if let binding { command(.localReset(binding)) }
@@ -157,6 +160,8 @@ final class LocalStreamCore: Sendable {
 
   func receive(_ bytes: [UInt8]) {
     let (reader, binding) = state.withLock { state -> (CheckedContinuation<[UInt8]?, any Error>?, SlotID?) in
+      // What was on its way when the stream was cut is nobody's.
+      guard state.failure == nil else { return (nil, nil) }
       guard let reader = state.reader.take() else {
         state.inbound.append(bytes)
         return (nil, nil)

@@ -135,8 +135,6 @@ int clinux_batch_receive(int fd, struct clinux_batch *batch) {
   return recvmmsg(fd, batch->messages, CLINUX_BATCH_LIMIT, 0, NULL);
 }
 
-size_t clinux_batch_count(const struct clinux_batch *batch, int index) { return batch->messages[index].msg_len; }
-
 void clinux_batch_take(const struct clinux_batch *batch, int index, struct clinux_frame *frame, void *bytes,
                        size_t count) {
   size_t size = batch->messages[index].msg_len;
@@ -148,13 +146,4 @@ void clinux_batch_take(const struct clinux_batch *batch, int index, struct clinu
   size_t first = size < CLINUX_BATCH_SLOT ? size : CLINUX_BATCH_SLOT;
   memcpy(bytes, batch->slots[index], first);
   if (size > first) memcpy((uint8_t *)bytes + first, batch->vectors[index][1].iov_base, size - first);
-}
-
-int clinux_ethernet_send_many(int fd, const struct iovec *vectors, int count) {
-  struct mmsghdr messages[CLINUX_BATCH_LIMIT];
-  if (count > CLINUX_BATCH_LIMIT) count = CLINUX_BATCH_LIMIT;
-  for (int index = 0; index < count; index++) {
-    messages[index] = (struct mmsghdr){.msg_hdr = {.msg_iov = (struct iovec *)&vectors[index], .msg_iovlen = 1}};
-  }
-  return sendmmsg(fd, messages, (unsigned)count, MSG_NOSIGNAL);
 }

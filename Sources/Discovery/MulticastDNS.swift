@@ -54,8 +54,9 @@ struct MulticastDNS {
         isResolved.insert(Self.key(record.name))
         if record.name.labels.count >= 4 { finding.instance = record.name.labels.first }
         finding.host = host.labels.first
-        if !message.records.contains(where: { $0.name.matches(host) && $0.content.isAddress }),
-          instances.count < Self.instanceLimit, instances.insert(Self.key(host)).inserted
+        if instances.count < Self.instanceLimit,
+          !message.records.contains(where: { $0.content.isAddress && $0.name.matches(host) }),
+          instances.insert(Self.key(host)).inserted
         {
           ask(host, [DNSMessage.RecordType.a, DNSMessage.RecordType.aaaa])
         }

@@ -36,7 +36,7 @@ public enum Transfer: Equatable, Sendable {
   }
 
   public borrowing func duplicate() throws(SystemError) -> OwnedDescriptor {
-    OwnedDescriptor(owning: try checked("fcntl(F_DUPFD)") { clinux_duplicate(rawValue) })
+    try Self.duplicating(rawValue)
   }
 
   /// A duplicate of a descriptor that stays its owner's.

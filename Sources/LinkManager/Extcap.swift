@@ -15,6 +15,8 @@ struct Extcap: ParsableCommand {
       """)
 
   private static let everything = "relayvpn"
+  /// Behind the name of an agent that is an interface of its site: its frames are to be seen there alone.
+  private static let interfaceMark = "interface"
 
   @OptionGroup var place: Place
 
@@ -50,7 +52,11 @@ struct Extcap: ParsableCommand {
 
   func run() throws {
     if lists { return print(interfaces()) }
-    if tellsKind { return print("dlt {number=12}{name=RAW}{display=Raw IP}") }
+    if tellsKind {
+      return print(
+        isInterfaceAgent
+          ? "dlt {number=1}{name=EN10MB}{display=Ethernet}" : "dlt {number=12}{name=RAW}{display=Raw IP}")
+    }
     if tellsOptions { return print(options) }
     guard captures else {
       // Asked with a filter alone, it is to say what is wrong with it.
@@ -63,7 +69,7 @@ struct Extcap: ParsableCommand {
     arguments["agent"] = agent(of: interface)
     arguments["filter"] = filter
     if drops == "true" { arguments["drops"] = "yes" }
-    if end == "site" { arguments["at"] = "site" }
+    if end == "site" || isInterfaceAgent { arguments["at"] = "site" }
     try CaptureOutput(path: fifo, isQuiet: true).run(place.client, ManagementRequest("capture", arguments))
   }
 
@@ -77,14 +83,18 @@ struct Extcap: ParsableCommand {
     for site in status?.sites ?? [] {
       for agent in site.agents {
         let name = agent.name.contains("/") ? agent.name : "\(site.name)/\(agent.name)"
-        lines.append(
-          "interface {value=\(Self.everything):\(name.replacing("/", with: ":"))}{display=RelayVPN: \(name)}")
+        var value = "\(Self.everything):\(name.replacing("/", with: ":"))"
+        // Without an alias it stands for no address.
+        if agent.v4 == nil, agent.v6 == nil { value += ":\(Self.interfaceMark)" }
+        lines.append("interface {value=\(value)}{display=RelayVPN: \(name)}")
       }
     }
     return lines.joined(separator: "\n")
   }
 
   private var options: String {
+    // All that passes at the site: nothing is to be chosen.
+    if isInterfaceAgent { return "" }
     var lines = [
       "arg {number=0}{call=--drops}{display=Only what was dropped or refused}{type=boolean}{default=false}"
     ]
@@ -101,6 +111,14 @@ struct Extcap: ParsableCommand {
   /// `SITE/AGENT` of an interface's name.
   private func agent(of interface: String) -> String? {
     let parts = interface.split(separator: ":").map(String.init)
-    return parts.count == 3 && parts[0] == Self.everything ? "\(parts[1])/\(parts[2])" : nil
+    guard parts.count == 3 || parts.count == 4 && parts[3] == Self.interfaceMark, parts[0] == Self.everything else {
+      return nil
+    }
+    return "\(parts[1])/\(parts[2])"
+  }
+
+  private var isInterfaceAgent: Bool {
+    // An agent may have the mark for a name.
+    interface.map { $0.split(separator: ":").dropFirst(3).first.map(String.init) == Self.interfaceMark } ?? false
   }
 }

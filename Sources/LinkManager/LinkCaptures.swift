@@ -13,7 +13,8 @@ extension LinkService {
     let request = CaptureRequest(arguments)
     let capture: Capture
     do throws(CommandFailure) {
-      capture = try request.start()
+      // Names in a filter are looked up, which takes its time.
+      capture = try await onThread { () throws(CommandFailure) in try request.start() }
     } catch {
       return .failure(CaptureRequest.badFilter, error.description)
     }
@@ -27,13 +28,7 @@ extension LinkService {
     return .stream([String: String]()) { socket in
       let end = capture.run(to: socket)
       captures.remove(capture)
-      let counters = capture.counters
-      log.notice(
-        "capture ends",
-        metadata: [
-          "reason": "\(end)", "packets": "\(counters.captured)", "bytes": "\(counters.bytes)",
-          "dropped": "\(counters.dropped)",
-        ])
+      log.notice("capture ends", metadata: capture.metadata(of: end))
       Task { await self.captureEnded(capture) }
     }
   }
@@ -46,6 +41,11 @@ extension LinkService {
   func takeUpCaptures(_ adapter: Adapter) {
     let waiting = captures.captures
     guard !waiting.isEmpty else { return }
-    Task { for capture in waiting { _ = await adapter.add(capture) } }
+    Task {
+      for capture in waiting {
+        // One that has ended meanwhile was taken from the adapter before it was there.
+        if await adapter.add(capture), capture.isStopped { adapter.remove(capture) }
+      }
+    }
   }
 }

@@ -17,7 +17,10 @@ extension LinkService {
     let linkType: LinkType = if case .interface = target { .ethernet } else { .raw }
     let request: [String: String]
     do throws(CommandFailure) {
-      request = try CaptureRequest.remote(arguments, linkType: linkType)
+      // Names in a filter are looked up, which takes its time.
+      request = try await onThread { () throws(CommandFailure) in
+        try CaptureRequest.remote(arguments, linkType: linkType)
+      }
     } catch {
       return .failure(CaptureRequest.badFilter, error.description)
     }
@@ -27,8 +30,10 @@ extension LinkService {
     } catch let error as LocalStreamError {
       return .failure("notPermitted", Self.reason(error, agent))
     }
-    try await stream.write(RemoteCapture.message(request))
-    let first = try await Self.firstBytes(of: stream)
+    let first = try await stream.within(until: Clock.now + LocalStream.patience) {
+      try await stream.write(RemoteCapture.message(request))
+      return try await Self.firstBytes(of: stream)
+    }
     log.notice("capture at a site begins", metadata: ["agent": "\(agent)"])
     let log = log
     return .stream([String: String]()) { socket in

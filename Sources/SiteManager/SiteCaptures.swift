@@ -11,11 +11,11 @@ extension SiteService {
   func answerCapture(_ arguments: [String: String]) -> ManagementResponse {
     let request = CaptureRequest(arguments)
     do throws(CommandFailure) {
-      let capture = try request.start()
       if let interface = arguments["interface"] {
-        return try stream(capture, request, of: try InterfaceTap(interface, for: capture))
+        let tap = try InterfaceTap(interface, for: request)
+        return try stream(tap.capture, request, of: tap)
       }
-      return try stream(capture, request, of: nil)
+      return try stream(try request.start(), request, of: nil)
     } catch {
       return .failure(error.exitCode == .data ? CaptureRequest.badFilter : "failed", error.description)
     }
@@ -36,9 +36,17 @@ extension SiteService {
     }
   }
 
-  private func tellSessions() {
-    let all = captures.flowCaptures
-    for meeting in state.withLock({ Array($0.meetings.values) }) { meeting.session.replaceCaptures(all) }
+  /// Hands the captures that are under way to a session that has come, or to all of them.
+  func tellCaptures(to newcomer: SiteSession? = nil) {
+    // Under one lock, so that no session hears of an older list behind a newer one.
+    tapping.withLock { _ in
+      let all = captures.flowCaptures
+      if let newcomer {
+        if !all.isEmpty { newcomer.replaceCaptures(all) }
+        return
+      }
+      for session in state.withLock({ $0.meetings.values.map(\.session) }) { session.replaceCaptures(all) }
+    }
   }
 
   /// Hands flows to a capture from now on. Who is on site sees it in the log and in `status`.
@@ -46,48 +54,51 @@ extension SiteService {
     _ capture: Capture, by user: String, _ request: CaptureRequest, seesFlows: Bool = true
   ) throws(CommandFailure) {
     try captures.add(capture, by: user, request, seesFlows: seesFlows)
-    tellSessions()
+    tellCaptures()
     log.notice("capture begins", metadata: ["by": "\(user)", "what": "\(request.summary)"])
   }
 
   func end(_ capture: Capture, by user: String, _ end: CaptureEnd) {
     captures.remove(capture)
-    tellSessions()
-    let counters = capture.counters
-    log.notice(
-      "capture ends",
-      metadata: [
-        "by": "\(user)", "reason": "\(end)", "packets": "\(counters.captured)", "bytes": "\(counters.bytes)",
-        "dropped": "\(counters.dropped)",
-      ])
+    tellCaptures()
+    log.notice("capture ends", metadata: capture.metadata(of: end, by: user))
   }
 }
 
 /// Reads an interface for a capture, on a thread of its own, until the capture ends.
 final class InterfaceTap: Sendable {
-  private let capture: Capture
+  let capture: Capture
   private let source: Parcel<PacketCapture>
   private let interface: Int
-  private let linkType: LinkType
 
-  init(_ name: String, for capture: Capture) throws(CommandFailure) {
+  /// Opens the interface, and makes the capture for the kind of packets that it has.
+  init(_ name: String, for request: CaptureRequest) throws(CommandFailure) {
+    var request = request
+    let source = try Self.open(name, request.configuration)
+    guard let linkType = source.linkType else {
+      throw CommandFailure(.system, "\(name) can't be captured: its packets are neither Ethernet frames nor IP packets")
+    }
+    request.configuration.linkType = linkType
+    let capture = try request.start()
+    interface = capture.number(of: CaptureInterface(name, description: "interface of the site", linkType: linkType))
+    self.source = Parcel(source)
+    self.capture = capture
+  }
+
+  private static func open(
+    _ name: String, _ wanted: CaptureConfiguration
+  ) throws(CommandFailure) -> PacketCapture {
     do throws(TunError) {
-      let wanted = capture.configuration
       // A filter that came compiled is run by the capture, on what the kernel hands over.
       let filter = wanted.filterCode == nil ? wanted.filter : ""
-      let source = try PacketCapture(
+      return try PacketCapture(
         PacketCapture.Configuration(interface: name, filter: filter, snapLength: wanted.snapLength))
-      guard let linkType = source.linkType else {
-        throw TunError(call: "pcap_datalink", device: name, cause: .badArgument("neither Ethernet nor IP"))
-      }
-      self.linkType = linkType
-      interface = capture.number(
-        of: CaptureInterface(name, description: "interface of the site", linkType: linkType))
-      self.source = Parcel(source)
     } catch {
-      throw CommandFailure(error.isNotPermitted ? .notPermitted : .system, "\(error)")
+      // What libpcap says of the filter is for whoever wrote it.
+      let code: ExitCode =
+        error.call == "pcap_compile" ? .data : error.isNotPermitted ? .notPermitted : .system
+      throw CommandFailure(code, "\(error)")
     }
-    self.capture = capture
   }
 
   func start() throws(SystemError) {
@@ -110,7 +121,7 @@ final class InterfaceTap: Sendable {
           guard let packet = try source.next(into: region, pool: &pool) else { break }
           pool.withSpan(packet.slice) { bytes in
             capture.record(
-              interface, .unknown, at: packet.nanoseconds, comment: [], linkType: linkType, header: bytes, pool: pool)
+              interface, .unknown, at: packet.nanoseconds, comment: [], header: bytes, pool: pool)
           }
         } catch {
           return capture.stop()

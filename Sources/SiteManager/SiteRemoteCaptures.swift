@@ -37,9 +37,9 @@ extension SiteService {
       }
       arguments["agent"] = request.rule.agent
       let wanted = CaptureRequest(remote: arguments)
-      let capture = try wanted.start()
       let tap: InterfaceTap? =
-        if let interface = request.rule.interface { try InterfaceTap(interface.name, for: capture) } else { nil }
+        if let interface = request.rule.interface { try InterfaceTap(interface.name, for: wanted) } else { nil }
+      let capture = if let tap { tap.capture } else { try wanted.start() }
       try begin(capture, by: user, wanted, seesFlows: tap == nil)
       do throws(SystemError) {
         try tap?.start()

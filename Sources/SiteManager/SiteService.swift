@@ -45,6 +45,8 @@ final class SiteService: Sendable {
   private let discovery: DiscoveryServer
   let state: Mutex<State>
   let captures = CaptureList()
+  /// Held while sessions are told of captures.
+  let tapping = Mutex(())
   private let client = Mutex<ControlClient?>(nil)
 
   init(
@@ -208,8 +210,7 @@ final class SiteService: Sendable {
         state.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds, began: Clock.now)
         return false
       }
-      let taps = captures.flowCaptures
-      if !taps.isEmpty { session.replaceCaptures(taps) }
+      tellCaptures(to: session)
       log.info(
         "session open",
         metadata: [
@@ -229,7 +230,7 @@ final class SiteService: Sendable {
     SiteServices { request throws(Framing.Refusal) in
       switch request.protocol {
       case .discovery:
-        try self.discovery.answer(request.rule, session: request.session, user: grant.user) {
+        try self.discovery.answer(request.rule, session: request.session, user: grant.user, pc: grant.pc) {
           self.state.withLock { state in state.agents.first { $0.name == request.rule.agent } }?.rule.interface
         }
       case .capture: try self.openCapture(request, grant)

@@ -3,6 +3,7 @@ import Framing
 import Packet
 import Primitives
 import Proxy
+import Simulation
 import Stack
 import Testing
 import Tun
@@ -85,6 +86,48 @@ import Tun
     }
     let isFull = bench.core.taps.isFull
     #expect(!isFull)
+    _ = site.id
+    #expect(bench.close() == 0)
+  }
+
+  @Test func `more open flows than are remembered cost names, not time`() throws {
+    let bench = CoreBench()
+    let site = try bench.attach("one")
+    let alias = try #require(bench.alias(of: "one"))
+    for port in 1...10 as ClosedRange<UInt16> { bench.datagram(from: port, to: Endpoint(alias, 53)) }
+    bench.core.taps.capacity = 8
+    let capture = try Self.capture()
+    let isAdded = bench.core.add(capture)
+    #expect(isAdded)
+    // They are noted anew for one flow in three, and no oftener.
+    for (port, expected) in zip(100...105 as ClosedRange<UInt16>, [2, 1, 0, 2, 1, 0]) {
+      let patience = bench.core.taps.patience
+      let isFull = bench.core.taps.isFull
+      #expect(patience == expected && isFull, "\(patience) \(expected)")
+      bench.datagram(from: port, to: Endpoint(IPAddress(198, 18, 200, 200), 53))
+    }
+    let comments = try Self.comments(capture)
+    #expect(comments.count >= 6 && comments.allSatisfy { $0.hasPrefix("adapter: ") }, "\(comments)")
+    _ = site.id
+    #expect(bench.close() == 0)
+  }
+
+  @Test func `packets of no flow name the agent that is there now`() throws {
+    let bench = CoreBench()
+    let site = try bench.attach("one")
+    let alias = try #require(bench.core.table.all.first)
+    let place = try #require(alias.v4?.address)
+    let isAdded = bench.core.add(try Self.capture())
+    #expect(isAdded)
+    let tuple = FiveTuple(
+      protocol: .udp, source: Endpoint(CoreBench.application, 7), destination: Endpoint(place, 7))
+    let table = bench.core.table
+    for _ in 0..<2 {
+      let flow = bench.core.taps.flow(of: tuple, .outbound, table)
+      #expect(flow.agent == alias && flow.interfaces == [0])
+      let other = bench.core.taps.flow(of: tuple, .outbound, AgentTable())
+      #expect(other.agent == nil && other.interfaces == [1])
+    }
     _ = site.id
     #expect(bench.close() == 0)
   }

@@ -82,6 +82,18 @@ import Testing
     withExtendedLifetime(site) { adapter.stop() }
   }
 
+  @Test(arguments: [
+    SiteInterface("eth2", InterfaceAccess(discovery: ["dcp"])),
+    SiteInterface("eth1", InterfaceAccess(discovery: ["arp"])),
+  ]) func endsWhenItsAgentStandsForSomethingElse(changed: SiteInterface) async throws {
+    let adapter = try Adapter()
+    let site = try await TestSite(adapter, tcp: [7], interface: Self.interface, services: Self.echo)
+    let stream = try await adapter.connect(to: .discovery, of: "site/cell")
+    site.session.replaceRules([TestSite.rule(tcp: [7]), SiteRule(agent: "cell", interface: changed)])
+    await #expect(throws: LocalStreamError.self) { while try await stream.read() != nil {} }
+    withExtendedLifetime(site) { adapter.stop() }
+  }
+
   @Test func endsWithItsPermission() async throws {
     let adapter = try Adapter()
     let site = try await TestSite(adapter, tcp: [7], interface: Self.interface, services: Self.echo)

@@ -20,7 +20,7 @@ import Testing
   private static func open(
     _ access: InterfaceAccess, at server: DiscoveryServer = DiscoveryServer(log: Self.quiet)
   ) throws -> OwnedDescriptor {
-    let socket = try server.answer(rule(access), session: try SessionID.random(), user: "technician") {
+    let socket = try server.answer(rule(access), session: try SessionID.random(), user: "technician", pc: "pc") {
       rule(access).interface
     }
     try UnixSocket.setBlocking(socket, timeoutSeconds: 10)
@@ -62,7 +62,7 @@ import Testing
     let access = Mutex(InterfaceAccess(discovery: ["dcp"]))
     let server = DiscoveryServer(log: Self.quiet)
     let socket = try server.answer(
-      Self.rule(access.withLock { $0 }), session: try SessionID.random(), user: "technician"
+      Self.rule(access.withLock { $0 }), session: try SessionID.random(), user: "technician", pc: "pc"
     ) {
       SiteInterface("rvt-none", access.withLock { $0 })
     }
@@ -124,12 +124,12 @@ import Testing
     let rule = Self.rule(InterfaceAccess(discovery: ["dcp"]))
     let session = try SessionID.random()
     do {
-      let first = try server.answer(rule, session: session, user: "a") { nil }
-      let second = try server.answer(rule, session: session, user: "b") { nil }
-      let third = try server.answer(rule, session: session, user: "c") { nil }
-      let fourth = try server.answer(rule, session: session, user: "d") { nil }
+      let first = try server.answer(rule, session: session, user: "a", pc: "pc") { nil }
+      let second = try server.answer(rule, session: session, user: "b", pc: "pc") { nil }
+      let third = try server.answer(rule, session: session, user: "c", pc: "pc") { nil }
+      let fourth = try server.answer(rule, session: session, user: "d", pc: "pc") { nil }
       do throws(Refusal) {
-        _ = try server.answer(rule, session: session, user: "e") { nil }
+        _ = try server.answer(rule, session: session, user: "e", pc: "pc") { nil }
         Issue.record("a fifth one")
       } catch {
         #expect(error.reason == .tooMany)
@@ -140,7 +140,7 @@ import Testing
     // Their places are free once they have ended.
     let deadline = Clock.now + .seconds(10)
     while Clock.now < deadline {
-      if (try? server.answer(rule, session: session, user: "f") { nil }) != nil { return }
+      if (try? server.answer(rule, session: session, user: "f", pc: "pc") { nil }) != nil { return }
       Thread.sleep(.milliseconds(20))
     }
     Issue.record("no place became free")

@@ -125,7 +125,7 @@ import Tun
     scene.exchange()
     #expect(scene.received == 200_000)
     scene.capture.stop()
-    let outcome = try Replay.run(try CapturedFile.bytes(of: scene.capture))
+    let outcome = try Replay.run(try CapturedBytes.of(scene.capture))
     #expect(outcome.verdicts == ["tcp \(application) > \(device): permitted by agent plant/plc"])
     #expect(outcome.bytesFromApplications == 200_000 && outcome.bytesToApplications == 50_035)
     #expect(outcome.events.contains { $0.hasSuffix("established") })
@@ -139,7 +139,7 @@ import Tun
     _ = try scene.client.connect(from: application, to: Endpoint(scene.alias, 81), now: scene.now)
     scene.exchange()
     scene.capture.stop()
-    let outcome = try Replay.run(try CapturedFile.bytes(of: scene.capture))
+    let outcome = try Replay.run(try CapturedBytes.of(scene.capture))
     #expect(
       outcome.verdicts.count == 1 && outcome.verdicts[0].contains("denied: agent plant/plc permits tcp 80, not 81"))
     #expect(outcome.disagreements.count == 1)
@@ -153,7 +153,7 @@ import Tun
     scene.client.send(flow, scene.slice(5000), pool: &scene.pool, now: scene.now)
     scene.exchange()
     scene.capture.stop()
-    let bytes = try CapturedFile.bytes(of: scene.capture)
+    let bytes = try CapturedBytes.of(scene.capture)
     var random = SeededRandom(seed: 3)
     for _ in 0..<1000 {
       var changed = bytes

@@ -99,12 +99,74 @@ import Testing
     #expect(throws: CaptureFilterError.self) { _ = try Capture(Self.configuration { $0.filter = "ip\0" }) }
   }
 
+  @Test func `a filter is one for the capture's kind of packets`() throws {
+    for filter in ["arp", "ether proto 0x8892", "vlan 10"] {
+      #expect(throws: CaptureFilterError.self) { _ = try Capture(Self.configuration { $0.filter = filter }) }
+      let capture = try Capture(
+        Self.configuration {
+          $0.filter = filter
+          $0.linkType = .ethernet
+        })
+      let interface = capture.number(of: CaptureInterface("eth0", description: "", linkType: .ethernet))
+      let pool = SlabPool(limit: 1)
+      for type: [UInt8] in [[0x08, 0x06], [0x88, 0x92], [0x81, 0x00, 0, 10, 0x88, 0xB5]] {
+        let frame = [UInt8](repeating: 2, count: 12) + type + [UInt8](repeating: 0, count: 46)
+        capture.record(interface, .unknown, at: 1, comment: [], header: frame.span, pool: pool)
+      }
+      #expect(capture.counters.captured == 1 && capture.counters.filtered == 2, "\(filter)")
+    }
+  }
+
+  @Test func `what a filter lets go of takes no room`() throws {
+    let capture = try Capture(Self.configuration { $0.filter = "tcp" })
+    _ = capture.number(of: CaptureInterface("one", description: ""))
+    for _ in 0..<1000 { Self.record(capture, size: 1000) }
+    #expect(capture.counters.filtered == 1000 && capture.counters.dropped == 0 && capture.ring.used == 0)
+  }
+
+  @Test func `only the last place is given back before the reader comes`() throws {
+    let ring = try CaptureRing(capacity: 64 << 10)
+    let first = try #require(ring.reserve(100))
+    let second = try #require(ring.reserve(100))
+    let used = ring.used
+    ring.commit(first, keep: false)
+    #expect(ring.used == used)
+    ring.commit(second, keep: false)
+    #expect(ring.used == used / 2)
+    let third = try #require(ring.reserve(100))
+    #expect(third == second)
+    ring.commit(third, keep: true)
+    #expect(ring.next()?.place == third)
+  }
+
+  @Test func `code that reads memory finds it empty`() throws {
+    // ld M[3]; ret A
+    let load: [UInt8] = [0, 0x60, 0, 0, 0, 0, 0, 3]
+    let end: [UInt8] = [0, 0x16, 0, 0, 0, 0, 0, 0]
+    let filter = try CaptureFilter(code: load + end)
+    #expect(filter.code().count == 8 * 18)
+    #expect(Array(filter.code().suffix(16)) == load + end)
+    let packet: [UInt8] = [0x45]
+    var isMatch = filter.matches(packet.span, originalCount: 1)
+    #expect(!isMatch)
+    // ldx M[15]; txa; jump over nothing; ret A
+    let other = try CaptureFilter(
+      code: [0, 0x61, 0, 0, 0, 0, 0, 15, 0, 0x87, 0, 0, 0, 0, 0, 0, 0, 0x05, 0, 0, 0, 0, 0, 0] + end)
+    isMatch = other.matches(packet.span, originalCount: 1)
+    #expect(!isMatch)
+    // With what is put in front it has to be within the bound.
+    let most = (0..<(CaptureFilter.instructionLimit - 17)).flatMap { _ in load }
+    _ = try CaptureFilter(code: most + end)
+    #expect(throws: CaptureFilterError.self) { _ = try CaptureFilter(code: most + load + end) }
+  }
+
   @Test func `a compiled filter is the same elsewhere, and no code does harm`() throws {
     let packet = TestPacket.udp(from: Self.ends.0, to: Self.ends.1, payload: [[1, 2, 3]]).bytes
     for (text, matches) in [("udp port 2000", true), ("tcp", false), ("", true)] {
       let filter = try CaptureFilter(text, linkType: .raw, snapLength: 65_535)
       let other = try CaptureFilter(code: filter.code(), expression: text)
-      #expect(other.matches(packet.span, originalCount: packet.count) == matches, "\(text)")
+      let isMatch = other.matches(packet.span, originalCount: packet.count)
+      #expect(isMatch == matches, "\(text)")
       #expect(other.code() == filter.code())
     }
     let code = try CaptureFilter("udp port 2000 or ip[30] > 3", linkType: .raw, snapLength: 65_535).code()
@@ -220,7 +282,8 @@ import Testing
 
   @Test(.enabled(if: hasTools, reason))
   func `tshark and capinfos have no complaint`() throws {
-    let capture = try Capture(Self.configuration { $0.filter = "udp or tcp" })
+    // One that is the same for both kinds of interfaces.
+    let capture = try Capture(Self.configuration { $0.filter = "greater 1" })
     let one = capture.number(of: CaptureInterface("plant/plc", description: "plaintext", comment: "a comment"))
     let two = capture.number(of: CaptureInterface("eth0", description: "raw", linkType: .ethernet))
     Self.record(capture, one, comment: "agent plant/plc; flow 1-2.3; permitted", at: 1_700_000_000_000_000_001)
@@ -230,7 +293,7 @@ import Testing
       + TestPacket.udp(
         from: Self.ends.0, to: Self.ends.1, payload: [[1, 2, 3]]
       ).bytes
-    capture.record(two, .inbound, at: 5, comment: [], linkType: .ethernet, header: frame.span, pool: pool)
+    capture.record(two, .inbound, at: 5, comment: [], header: frame.span, pool: pool)
     capture.stop()
     let (lines, complaints, information) = try TemporaryFile.with { file in
       let output = try file.open()

@@ -102,6 +102,21 @@ import Testing
     }
   }
 
+  @Test func `interfaces without end are an error for a ring, and no memory for a file`() throws {
+    let size = 1 << 20
+    let block: [UInt8] = [1, 0, 0, 0, 0, 0, 0x10, 0] + [UInt8](repeating: 0, count: size - 8)
+    let count = PcapngFiles.preambleLimit / size
+    let nowhere = unsafe open("/dev/null", O_WRONLY | O_CLOEXEC)
+    try #require(nowhere >= 0)
+    var file = PcapngFiles(descriptor: OwnedDescriptor(owning: nowhere))
+    for _ in 0...count { try file.write(block.span) }
+    try Self.withFolder { folder in
+      var files = try PcapngFiles(path: "\(folder)/a.pcapng", limits: PcapngFiles.Limits(bytes: 1000))
+      for _ in 0..<count { try files.write(block.span) }
+      #expect(throws: SystemError.self) { try files.write(block.span) }
+    }
+  }
+
   @Test func `what is no stream of blocks is an error, whatever it says of its length`() throws {
     for length: [UInt8] in [[0, 0, 0, 0], [11, 0, 0, 0], [13, 0, 0, 0], [255, 255, 255, 255], [4, 0, 0, 1]] {
       try Self.withFolder { folder in

@@ -25,26 +25,59 @@ struct AdapterTaps {
     let interfaces: [Int?]
   }
 
+  /// A packet of no flow: the addresses that its agent stands for, and why it was dropped.
+  private struct Stray: Hashable {
+    let place: IPPrefix?
+    let drop: DropReason?
+  }
+
+  /// Flows that are remembered, of these captures.
+  var capacity = AdapterTaps.flowLimit
   private(set) var captures: [Capture] = []
   private var flows: [FiveTuple: Flow] = [:]
+  /// What is said of packets of no flow, so that it isn't put together for each of them.
+  private var strays: [Stray: Flow] = [:]
+  /// New flows that go without a name before others are forgotten for them.
+  private(set) var patience = 0
 
   var isEmpty: Bool { captures.isEmpty }
-  var isFull: Bool { flows.count >= Self.flowLimit }
+  var isFull: Bool { flows.count >= capacity }
 
   mutating func add(_ capture: Capture) -> Bool {
     guard captures.count < Self.limit else { return false }
     captures.append(capture)
-    flows = [:]
+    forget()
     return true
   }
 
   mutating func remove(_ capture: Capture) {
     captures.removeAll { $0 === capture }
-    flows = [:]
+    forget()
   }
 
-  mutating func forgetFlows() {
+  private mutating func forget() {
     flows = [:]
+    strays = [:]
+    patience = 0
+  }
+
+  func hasRoom(for tuple: FiveTuple) -> Bool { !isFull || flows[tuple] != nil }
+
+  /// Forgets all flows, to make room for one: those that are open are to be noted again, and then `areNoted` is called.
+  ///
+  /// - Returns: whether it did. To note the open ones again costs as much as many notes, so that it isn't done for each
+  ///   new flow when nearly all that are remembered are open.
+  mutating func forgetFlows() -> Bool {
+    guard patience == 0 else {
+      patience -= 1
+      return false
+    }
+    flows = [:]
+    return true
+  }
+
+  mutating func areNoted() {
+    patience = flows.count > capacity - capacity / 4 ? capacity / 4 : 0
   }
 
   // MARK: Flows
@@ -80,14 +113,11 @@ struct AdapterTaps {
   ///
   /// - Parameters:
   ///   - direction: outbound from an application, inbound to one.
-  ///   - drop: why the stack dropped it.
-  ///   - table: for packets of no flow.
+  ///   - flow: what `flow(of:)` says of it.
   func record(
-    _ direction: PacketDirection, at nanoseconds: Int64, offload: Offload, drop: DropReason? = nil,
-    header: Span<UInt8>, payload: Span<Slice>, table: AgentTable, pool: borrowing SlabPool
+    _ direction: PacketDirection, of flow: Flow, at nanoseconds: Int64, offload: Offload, header: Span<UInt8>,
+    payload: Span<Slice>, pool: borrowing SlabPool
   ) {
-    let tuple = Self.tuple(of: header, payload, pool)
-    let flow = flow(of: tuple, direction, drop, table)
     for index in captures.indices {
       guard let interface = flow.interfaces[index] else { continue }
       captures[index].record(
@@ -97,14 +127,19 @@ struct AdapterTaps {
   }
 
   /// What an ICMP error quotes stands in the payload of a packet that leaves.
-  private static func tuple(of header: Span<UInt8>, _ payload: Span<Slice>, _ pool: borrowing SlabPool) -> FiveTuple? {
+  static func tuple(of header: Span<UInt8>, _ payload: Span<Slice>, _ pool: borrowing SlabPool) -> FiveTuple? {
     let tuple = FiveTuple(peeking: header)
     guard tuple?.protocol == .icmp, !payload.isEmpty else { return tuple }
     return pool.withSpan(payload[0]) { FiveTuple(peeking: $0) } ?? tuple
   }
 
-  private func flow(
-    of tuple: FiveTuple?, _ direction: PacketDirection, _ drop: DropReason?, _ table: AgentTable
+  /// What is known of the flow of a packet.
+  ///
+  /// - Parameters:
+  ///   - drop: why the stack dropped it.
+  ///   - table: for packets of no flow.
+  mutating func flow(
+    of tuple: FiveTuple?, _ direction: PacketDirection, drop: DropReason? = nil, _ table: AgentTable
   ) -> Flow {
     // An error quotes the packet that it is about, which went the other way.
     let known = tuple.flatMap { flows[$0] ?? flows[$0.reversed] }
@@ -116,8 +151,16 @@ struct AdapterTaps {
         let second = direction == .outbound ? tuple.source : tuple.destination
         return (table.alias(of: first.address) ?? table.alias(of: second.address))?.alias
       }
-    return describe(
+    let stray = Stray(place: agent.flatMap { $0.v4 ?? $0.v6 }, drop: drop)
+    // An alias may have become another agent's.
+    if known == nil, let found = strays[stray], found.agent == agent { return found }
+    let flow = describe(
       agent, name: known?.name, verdict: drop.map { "dropped: \($0)" } ?? "of no open flow", isDrop: drop != nil)
+    if known == nil {
+      if strays.count >= capacity { strays = [:] }
+      strays[stray] = flow
+    }
+    return flow
   }
 }
 
@@ -151,9 +194,13 @@ extension AdapterCore {
     if !taps.isEmpty { noteFlows() }
   }
 
-  /// Notes those flows that are open.
+  /// Notes those flows that are open, as many as are remembered: later ones go without a name.
   private mutating func noteFlows() {
-    for id in bindings.ids { noteFlow(bindings[id]) }
+    for id in bindings.ids {
+      guard !taps.isFull else { break }
+      noteFlow(bindings[id])
+    }
+    taps.areNoted()
   }
 
   /// Notes a flow that was let through.
@@ -170,11 +217,10 @@ extension AdapterCore {
   }
 
   mutating func note(_ tuple: FiveTuple, name: String?, _ verdict: String, isDrop: Bool) {
-    if taps.isFull {
-      taps.forgetFlows()
+    if !taps.hasRoom(for: tuple) {
+      guard taps.forgetFlows() else { return }
       noteFlows()
-      // More than that many are open: later ones go without a name.
-      guard !taps.isFull else { return }
+      guard taps.hasRoom(for: tuple) else { return }
     }
     taps.note(
       tuple, table.alias(of: tuple.destination.address)?.alias, name: name, verdict: verdict, isDrop: isDrop)
@@ -188,17 +234,20 @@ extension AdapterCore {
     receive(packet, offload: offload, now: now)
     let after = stack.counters
     let drop = DropReason.allCases.first { after.dropped($0) != before.dropped($0) }
+    let tuple = pool.withSpan(packet) { FiveTuple(peeking: $0) }
+    let flow = taps.flow(of: tuple, .outbound, drop: drop, table)
     pool.withSpan(packet) { bytes in
-      taps.record(
-        .outbound, at: time, offload: offload, drop: drop, header: bytes, payload: Span(), table: table, pool: pool)
+      taps.record(.outbound, of: flow, at: time, offload: offload, header: bytes, payload: Span(), pool: pool)
     }
   }
 
   /// Hands a packet that is about to leave to the captures.
-  package func tap(_ transmit: borrowing Transmit, at time: Int64) {
+  package mutating func tap(_ transmit: borrowing Transmit, at time: Int64) {
+    let tuple = transmit.withHeader { AdapterTaps.tuple(of: $0, transmit.payload.span, pool) }
+    let flow = taps.flow(of: tuple, .inbound, table)
     transmit.withHeader { header in
       taps.record(
-        .inbound, at: time, offload: transmit.offload, header: header, payload: transmit.payload.span, table: table,
+        .inbound, of: flow, at: time, offload: transmit.offload, header: header, payload: transmit.payload.span,
         pool: pool)
     }
   }

@@ -35,6 +35,9 @@ extension AdapterLoop where Device: ~Copyable {
         openLink(key)
       } else if links.keys.count < EthernetLinks.limit {
         openLink(links.insert(EthernetLink(site: site, agent: alias.agent.name, rule: rule)))
+      } else {
+        upkeep?.report(
+          .ethernet(agent: alias.name, device: "", "no device: \(EthernetLinks.limit) are the most"))
       }
     }
   }
@@ -105,6 +108,10 @@ extension AdapterLoop where Device: ~Copyable {
     guard !links.keys.isEmpty, now >= links.nextSweep else { return }
     links.nextSweep = now + .seconds(1)
     for key in links.keys {
+      // However its stream came to an end: the site may have gone later.
+      if core.siteIDs[links.table[key].site] == nil, links.table[key].deadline == nil {
+        links.table[key].deadline = now + patience
+      }
       if let deadline = links.table[key].deadline, now >= deadline {
         removeLink(key)
         continue
@@ -139,7 +146,7 @@ extension AdapterLoop where Device: ~Copyable {
           core.pool.release(slice)
           continue
         }
-        links.table[key].inbox.append(slice, isContinued: isContinued)
+        links.table[key].inbox.append(slice, isContinued: isContinued, pool: &core.pool)
       case .writable(let key):
         guard links.table.contains(key) else { continue }
         links.table[key].waitsForCredit = false
@@ -147,7 +154,8 @@ extension AdapterLoop where Device: ~Copyable {
       case .ended(let key, let reason, let isLoop):
         guard links.table.contains(key) else { continue }
         deliverFrames(key)
-        guard links.table.contains(key) else { continue }
+        // A loop among the last frames has ended it already.
+        guard links.table.contains(key), links.table[key].binding != nil else { continue }
         endStream(key, reason, isLoop: isLoop)
       }
     }
@@ -160,7 +168,6 @@ extension AdapterLoop where Device: ~Copyable {
     links.table[key].isOpen = false
     links.table[key].inbox.removeAll(pool: &core.pool)
     links.table[key].nextAttempt = now + (isLoop ? Self.loopInterval : Self.retryInterval)
-    links.table[key].deadline = core.siteIDs[links.table[key].site] == nil ? now + patience : nil
     // What was learned, and a loop that was found, belong to the stream.
     links.table[key].renewFilter()
     links.table[key].show()

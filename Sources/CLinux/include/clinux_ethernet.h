@@ -57,7 +57,3 @@ int clinux_batch_receive(int fd, struct clinux_batch *batch);
 /// What is known of a received frame; copies vnet header and frame to `bytes`, which has room for `count`.
 void clinux_batch_take(const struct clinux_batch *batch, int index, struct clinux_frame *frame, void *bytes,
                        size_t count);
-/// The bytes of a received frame, vnet header included.
-size_t clinux_batch_count(const struct clinux_batch *batch, int index);
-/// Sends a batch of messages, one vector each: vnet header and frame; how many, or -1.
-int clinux_ethernet_send_many(int fd, const struct iovec *vectors, int count);

@@ -1,6 +1,9 @@
 import Adapter
 import Control
 import Framing
+import Kernel
+import Primitives
+import Service
 
 /// A conversation with a site about the devices of one of its interfaces.
 struct DiscoveryStream {
@@ -24,9 +27,11 @@ struct DiscoveryStream {
     _ wanted: DiscoveryMessage.Discover
   ) async throws(ControlMessage.Failure) -> (devices: [DiscoveryMessage.Device], done: DiscoveryMessage.Done) {
     try await ask(.discover(wanted))
+    let deadline =
+      Clock.now + .seconds(Int64(min(wanted.seconds, DiscoveryMessage.secondsLimit))) + LocalStream.patience
     var devices: [String: DiscoveryMessage.Device] = [:]
     while true {
-      switch try await nextMessage() {
+      switch try await nextMessage(until: deadline) {
       case .device(let device):
         // What comes later knows more.
         if devices[device.mac] != nil || devices.count < Self.deviceLimit { devices[device.mac] = device }
@@ -40,8 +45,9 @@ struct DiscoveryStream {
   /// Gives a device a name or an address.
   mutating func assign(_ wanted: DiscoveryMessage.Assign) async throws(ControlMessage.Failure) {
     try await ask(.assign(wanted))
+    let deadline = Clock.now + LocalStream.patience
     while true {
-      switch try await nextMessage() {
+      switch try await nextMessage(until: deadline) {
       case .assigned: return
       case .failure(let failure): throw failure
       case .discover, .assign, .device, .done, .unknown: break
@@ -52,7 +58,10 @@ struct DiscoveryStream {
   /// Ends the conversation in order.
   consuming func end() async {
     stream.finish()
-    while (try? await stream.read()) != nil {}
+    let stream = stream
+    try? await stream.within(until: Clock.now + LocalStream.patience) {
+      while try await stream.read() != nil {}
+    }
   }
 
   private func ask(_ message: DiscoveryMessage) async throws(ControlMessage.Failure) {
@@ -63,11 +72,14 @@ struct DiscoveryStream {
     }
   }
 
-  private mutating func nextMessage() async throws(ControlMessage.Failure) -> DiscoveryMessage {
+  private mutating func nextMessage(
+    until deadline: Instant
+  ) async throws(ControlMessage.Failure) -> DiscoveryMessage {
+    let stream = stream
     do {
       while true {
         if let message = try decoder.next() { return message }
-        guard let bytes = try await stream.read() else {
+        guard let bytes = try await stream.within(until: deadline, { try await stream.read() }) else {
           throw ControlMessage.Failure(.internalError, "the site ended the search before it was over")
         }
         decoder.receive(bytes)
@@ -80,6 +92,7 @@ struct DiscoveryStream {
   private static func failure(_ error: any Error) -> ControlMessage.Failure {
     switch error {
     case let failure as ControlMessage.Failure: failure
+    case let late as CommandFailure: ControlMessage.Failure(.busy, late.description)
     case LocalStreamError.refused(let refusal) where refusal.reason == .tooMany:
       ControlMessage.Failure(.busy, "\(refusal)")
     case LocalStreamError.refused(let refusal) where refusal.reason.rawValue <= 5:

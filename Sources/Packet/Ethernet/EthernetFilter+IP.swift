@@ -4,10 +4,13 @@ import Primitives
 extension EthernetFilter {
   // MARK: ARP
 
-  /// RFC 826: neither side speaks for addresses that aren't its own, or of others' networks.
+  /// RFC 826: nobody speaks for the Ethernet address of another, the PC for no IP address that a device was heard to have,
+  /// and neither side of others' networks.
   ///
   /// Devices may ask for the PC's address, or they couldn't answer it.
-  func checkARP(_ frame: ParsedFrame, _ bytes: Span<UInt8>, _ direction: EthernetDirection) -> EthernetRefusal? {
+  mutating func checkARP(
+    _ frame: ParsedFrame, _ bytes: Span<UInt8>, _ direction: EthernetDirection, now: Instant
+  ) -> EthernetRefusal? {
     let start = frame.payloadOffset
     guard bytes.count >= start &+ 28, bytes.load32(start) == 0x0001_0800, bytes.load16(start &+ 4) == 0x0604 else {
       return .malformed
@@ -16,13 +19,19 @@ extension EthernetFilter {
     guard operation == 1 || operation == 2 else { return .malformed }
     let sender = MACAddress(UInt64(bytes.load32(start &+ 8)) << 16 | UInt64(bytes.load16(start &+ 12)))
     guard sender == frame.source else { return .spoofedARP }
-    guard let network = rule.network, network.address.family == .v4 else { return nil }
     // Who looks for a conflict has no address yet (RFC 5227 section 2.1.1), and then nobody's is taken.
     let senderAddress = IPAddress(v4: bytes.load32(start &+ 14))
     let target = IPAddress(v4: bytes.load32(start &+ 24))
+    let network = rule.network.flatMap { $0.address.family == .v4 ? $0 : nil }
     switch direction {
-    case .toSite: return network.contains(target) ? nil : .addressNotPermitted
-    case .toPC: return network.contains(senderAddress) || senderAddress.isUnspecified ? nil : .addressNotPermitted
+    case .toSite:
+      if owners.contains(senderAddress.value64, now: now) { return .spoofedARP }
+      return network?.contains(target) ?? true ? nil : .addressNotPermitted
+    case .toPC:
+      guard !senderAddress.isUnspecified else { return nil }
+      guard network?.contains(senderAddress) ?? true else { return .addressNotPermitted }
+      owners.note(senderAddress.value64, now: now)
+      return nil
     }
   }
 
@@ -45,14 +54,11 @@ extension EthernetFilter {
   mutating func checkIP(
     _ frame: ParsedFrame, _ bytes: Span<UInt8>, _ direction: EthernetDirection, now: Instant
   ) -> EthernetRefusal? {
-    let packet = bytes.extracting(frame.payloadOffset..<bytes.count)
-    guard var fields = frame.type == .ipv4 ? Self.parseV4(packet) : Self.parseV6(packet) else { return .malformed }
-    fields.offset &+= frame.payloadOffset
-    fields.isToGroup = frame.destination.isMulticast
-    if fields.number == IPProtocol.icmpv6, fields.fragment == nil,
-      let isPermitted = checkNeighbors(fields, bytes)
+    guard let fields = IPFields(parsing: bytes, of: frame) else { return .malformed }
+    if frame.type == .ipv6, fields.number == IPProtocol.icmpv6, fields.fragment == nil,
+      Self.isNeighborDiscovery(fields, bytes)
     {
-      return isPermitted ? nil : .protocolNotPermitted
+      return checkNeighbors(frame, fields, bytes, direction)
     }
     if let network = rule.network, !isInNetwork(network, fields, direction) { return .addressNotPermitted }
     if let fragment = fields.fragment { return checkFragment(fields, fragment, bytes, direction, now: now) }
@@ -68,7 +74,7 @@ extension EthernetFilter {
     }
   }
 
-  private static func parseV4(_ packet: Span<UInt8>) -> IPFields? {
+  fileprivate static func parseV4(_ packet: Span<UInt8>) -> IPFields? {
     guard let header = try? IPv4Header(parsing: packet) else { return nil }
     var fields = IPFields(
       source: header.source, destination: header.destination, number: header.protocolNumber,
@@ -93,7 +99,7 @@ extension EthernetFilter {
     return false
   }
 
-  private static func parseV6(_ packet: Span<UInt8>) -> IPFields? {
+  fileprivate static func parseV6(_ packet: Span<UInt8>) -> IPFields? {
     guard let header = try? IPv6Header(parsing: packet),
       let chain = try? IPv6ExtensionHeaders(
         parsing: packet.extracting(IPv6Header.size..<packet.count), nextHeader: header.nextHeader),
@@ -110,17 +116,41 @@ extension EthernetFilter {
     return fields
   }
 
-  /// Neighbor discovery (RFC 4861), which is to IPv6 what ARP is to IPv4. Routers' words don't cross: who hears them
-  /// would send everything there.
-  ///
-  /// - Returns: `nil` if it is something else.
-  private func checkNeighbors(_ fields: IPFields, _ bytes: Span<UInt8>) -> Bool? {
-    guard bytes.count > fields.offset else { return nil }
-    switch bytes[fields.offset] {
-    case 135, 136: return fields.hopLimit == 255
-    case 133, 134, 137: return false
-    default: return nil
+  private static func isNeighborDiscovery(_ fields: IPFields, _ bytes: Span<UInt8>) -> Bool {
+    bytes.count > fields.offset && (133...137).contains(bytes[fields.offset])
+  }
+
+  /// Neighbor discovery (RFC 4861), which is to IPv6 what ARP is to IPv4: the same holds. Routers' words don't cross: who
+  /// hears them would send everything there.
+  private func checkNeighbors(
+    _ frame: ParsedFrame, _ fields: IPFields, _ bytes: Span<UInt8>, _ direction: EthernetDirection
+  ) -> EthernetRefusal? {
+    let isSolicitation = bytes[fields.offset] == 135
+    guard isSolicitation || bytes[fields.offset] == 136, fields.hopLimit == 255 else { return .protocolNotPermitted }
+    // RFC 4861 sections 4.3 and 4.4: a target behind 8 bytes, then options.
+    var place = fields.offset &+ 24
+    guard bytes.count >= place, let target = IPAddress(bytes: bytes.extracting(fields.offset &+ 8..<place)) else {
+      return .malformed
     }
+    while place &+ 8 <= bytes.count {
+      let size = Int(bytes[place &+ 1]) &* 8
+      guard size > 0 else { return .malformed }
+      // Source and target link-layer address.
+      if bytes[place] == 1 || bytes[place] == 2 {
+        let named = UInt64(bytes.load16(place &+ 2)) << 32 | UInt64(bytes.load32(place &+ 4))
+        guard named == frame.source.value else { return .spoofedARP }
+      }
+      place &+= size
+    }
+    guard let network = rule.network else { return nil }
+    // The device is whose address is asked for or told by it, or who asks, or whom an answer is for.
+    let isPermitted =
+      switch (direction, isSolicitation) {
+      case (.toSite, true), (.toPC, false): network.contains(target)
+      case (.toSite, false): network.contains(fields.destination) || fields.destination.isMulticast
+      case (.toPC, true): network.contains(fields.source) || fields.source.isUnspecified
+      }
+    return isPermitted ? nil : .addressNotPermitted
   }
 
   /// The first fragment shows the ports and is judged by them; the others follow it, and may not write over its header
@@ -169,36 +199,41 @@ extension EthernetFilter {
 
   private func checkTCP(_ fields: IPFields, _ bytes: Span<UInt8>, _ direction: EthernetDirection) -> EthernetRefusal? {
     let (source, destination) = (bytes.load16(fields.offset), bytes.load16(fields.offset &+ 2))
+    // A SYN alone opens a connection; what else comes without one is reset (RFC 9293 section 3.10.7.1).
+    let flags = bytes[fields.offset &+ 13]
+    let opens = flags & 0x02 != 0 && flags & 0x10 == 0
     switch direction {
     case .toSite:
-      let isAnswer = rule.permitsOpeningToPC && tcpPorts.contains(source)
+      // The PC answers a device's connection, and opens none from such a port.
+      let isAnswer = rule.permitsOpeningToPC && tcpPorts.contains(source) && !opens
       return tcpPorts.contains(destination) || isAnswer ? nil : .portNotPermitted
     case .toPC:
       if tcpPorts.contains(source) {
-        // A SYN alone opens a connection; what else comes without one is reset by the PC (RFC 9293 section 3.10.7.1).
-        let flags = bytes[fields.offset &+ 13]
-        let opens = flags & 0x02 != 0 && flags & 0x10 == 0
         return opens && !rule.permitsOpeningToPC ? .opensTowardsPC : nil
       }
       return rule.permitsOpeningToPC && tcpPorts.contains(destination) ? nil : .portNotPermitted
     }
   }
 
-  /// UDP has no SYN: an answer is what comes to a port that the PC has asked from, from the port that it asked.
+  /// UDP has no SYN: an answer is what comes to a port that was asked from, from the port that was asked.
   private mutating func checkUDP(
     _ fields: IPFields, _ bytes: Span<UInt8>, _ direction: EthernetDirection, now: Instant
   ) -> EthernetRefusal? {
     let (source, destination) = (bytes.load16(fields.offset), bytes.load16(fields.offset &+ 2))
     switch direction {
     case .toSite:
-      let isAnswer = rule.permitsOpeningToPC && udpPorts.contains(source)
-      guard udpPorts.contains(destination) || isAnswer else { return .portNotPermitted }
+      guard udpPorts.contains(destination) else {
+        let key = Self.portKey(pc: source, device: destination, fields.destination)
+        return rule.permitsOpeningToPC && askedOfPC.contains(key, now: now) ? nil : .portNotPermitted
+      }
       let device = fields.isToGroup ? nil : fields.destination
       askedPorts.note(Self.portKey(pc: source, device: destination, device), now: now)
       return nil
     case .toPC:
       guard udpPorts.contains(source) else {
-        return rule.permitsOpeningToPC && udpPorts.contains(destination) ? nil : .portNotPermitted
+        guard rule.permitsOpeningToPC, udpPorts.contains(destination) else { return .portNotPermitted }
+        askedOfPC.note(Self.portKey(pc: destination, device: source, fields.source), now: now)
+        return nil
       }
       if rule.permitsOpeningToPC
         || askedPorts.contains(Self.portKey(pc: destination, device: source, fields.source), now: now)
@@ -232,4 +267,22 @@ extension EthernetFilter {
     default: return .protocolNotPermitted
     }
   }
+}
+
+extension EthernetFilter.IPFields {
+  /// What is behind a frame's IP header; `nil` if it is malformed, or hides something.
+  init?(parsing bytes: Span<UInt8>, of frame: ParsedFrame) {
+    let packet = bytes.extracting(frame.payloadOffset..<bytes.count)
+    guard let fields = frame.type == .ipv4 ? EthernetFilter.parseV4(packet) : EthernetFilter.parseV6(packet) else {
+      return nil
+    }
+    self = fields
+    offset &+= frame.payloadOffset
+    isToGroup = frame.destination.isMulticast
+  }
+}
+
+extension IPAddress {
+  /// An IPv4 address as a key.
+  fileprivate var value64: UInt64 { UInt64(truncatingIfNeeded: value) }
 }

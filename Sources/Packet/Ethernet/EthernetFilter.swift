@@ -19,6 +19,12 @@ public struct EthernetFilter: ~Copyable {
   /// What the PC has sent to a device, or to a group, by EtherType; and from which port to which, for UDP.
   var asked = RecentKeys(capacity: 1024, age: Self.replyTime)
   var askedPorts = RecentKeys(capacity: 4096, age: Self.replyTime)
+  /// The other way round, where devices may begin.
+  var askedOfPC: RecentKeys
+  /// IPv4 addresses that devices have told by ARP.
+  var owners = RecentKeys(capacity: 1024, age: StationTable.age)
+  /// The address of the site's own host on the interface, which isn't heard there: no PC may have it.
+  public var hostAddress: MACAddress?
   /// Datagrams whose first fragment has passed.
   var fragments = RecentKeys(capacity: 256, age: Self.fragmentTime)
   private var broadcasts: (toSite: TokenBucket, toPC: TokenBucket)
@@ -38,6 +44,7 @@ public struct EthernetFilter: ~Copyable {
     types = BitTable(rule.types.prefix(EthernetRule.typeLimit).map { $0.rawValue...$0.rawValue })
     tcpPorts = BitTable(rule.tcp)
     udpPorts = BitTable(rule.udp)
+    askedOfPC = RecentKeys(capacity: rule.permitsOpeningToPC ? 4096 : 4, age: Self.replyTime)
     broadcasts = (TokenBucket(rate: rule.broadcastRate), TokenBucket(rate: rule.broadcastRate))
     multicasts = (TokenBucket(rate: rule.multicastRate), TokenBucket(rate: rule.multicastRate))
   }
@@ -73,7 +80,7 @@ public struct EthernetFilter: ~Copyable {
     if let refusal = checkStations(of: frame, direction, now: now) { return refusal }
     let refusal =
       switch frame.type {
-      case .arp: checkARP(frame, bytes, direction)
+      case .arp: checkARP(frame, bytes, direction, now: now)
       case .ipv4, .ipv6: checkIP(frame, bytes, direction, now: now)
       default: checkConversation(frame, direction, now: now)
       }
@@ -98,7 +105,9 @@ public struct EthernetFilter: ~Copyable {
     let isToGroup = frame.destination.isMulticast
     switch direction {
     case .toSite:
-      if side == .site || rule.devices.contains(where: { $0.length == 48 && $0.contains(frame.source) }) {
+      if side == .site || frame.source == hostAddress
+        || rule.devices.contains(where: { $0.length == 48 && $0.contains(frame.source) })
+      {
         return .spoofedAddress
       }
       if !isToGroup, stations.side(of: frame.destination, now: now) == .pc { return .notForOtherSide }

@@ -49,7 +49,7 @@ struct StationTable {
 
   /// Whether there is room for one more address behind the PC. Linear when there is none.
   mutating func hasRoomForPC(now: Instant) -> Bool {
-    if pcCount >= pcLimit { makeRoom(for: .pc, now: now) }
+    if pcCount >= pcLimit { makeRoom(now: now) }
     return pcCount < pcLimit
   }
 
@@ -58,7 +58,7 @@ struct StationTable {
     var place = find(address)
     if places[place].key == 0 {
       if count >= limit || (side == .pc && pcCount >= pcLimit) {
-        makeRoom(for: side, now: now)
+        makeRoom(now: now)
         place = find(address)
       }
       guard count < limit, side == .site || pcCount < pcLimit else { return }
@@ -73,7 +73,7 @@ struct StationTable {
   }
 
   /// Forgets what is old; if nothing is and the table is full, a device.
-  private mutating func makeRoom(for side: Side, now: Instant) {
+  private mutating func makeRoom(now: Instant) {
     if now >= nextSweep {
       nextSweep = now + .seconds(1)
       var place = 0

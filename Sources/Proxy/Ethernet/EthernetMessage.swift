@@ -17,6 +17,8 @@ import Tun
 package enum EthernetMessage {
   /// Bytes of the largest message.
   package static let sizeLimit = VirtioNetHeader.size + PacketLimits.size
+  /// Pieces of a message before its last one. Whoever fills its records needs seven; each may hold a slab.
+  package static let pieceLimit = 16
   /// Credit without which no frame is read: the next one might be as large.
   package static let wantedCredit = sizeLimit
 

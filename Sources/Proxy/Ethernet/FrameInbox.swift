@@ -22,8 +22,8 @@ package struct FrameInbox: ~Copyable {
   /// Pieces of each whole message, and of the one that is still coming.
   private var messages = RingQueue<Int>(minimumCapacity: 64)
   private var open = 0
-  /// The first message was judged and waits for the device.
-  private var verdict: EthernetVerdict?
+  /// The first message has passed the filter and waits for the device.
+  private var isJudged = false
   private var header: [UInt8] = []
   private var payload: [Slice] = []
 
@@ -32,9 +32,10 @@ package struct FrameInbox: ~Copyable {
     payload.reserveCapacity(PacketLimits.payloadSlices)
   }
 
-  /// Takes over the slice's reference.
-  package mutating func append(_ piece: Slice, isContinued: Bool) {
-    pieces.append(piece)
+  /// Takes over the slice's reference. The start of a message may wait long for its end, and small pieces then hold no
+  /// slab.
+  package mutating func append(_ piece: Slice, isContinued: Bool, pool: inout SlabPool) {
+    pieces.append(isContinued ? pool.compact(piece) : piece)
     open += 1
     if !isContinued {
       messages.append(open)
@@ -55,7 +56,7 @@ package struct FrameInbox: ~Copyable {
     while let piece = pieces.popFirst() { pool.release(piece) }
     messages.removeAll()
     open = 0
-    verdict = nil
+    isJudged = false
   }
 
   package var isEmpty: Bool { messages.isEmpty }
@@ -76,13 +77,14 @@ package struct FrameInbox: ~Copyable {
     let size = total - VirtioNetHeader.size
     guard count <= PacketLimits.payloadSlices, first.count >= min(total, Self.headRoom),
       size >= EthernetHeader.minimumSize,
-      let offload = pool.withSpan(first, { try? VirtioNetHeader(parsing: $0).validate(against: size) })
+      let offload = pool.withSpan(first, { try? VirtioNetHeader(parsing: $0).validate(against: size) }),
+      pool.withSpan(first.dropping(VirtioNetHeader.size), { offload.fits($0, count: size) })
     else {
       drop(pool: &pool)
       return .malformed(count: total)
     }
     let frame = first.dropping(VirtioNetHeader.size)
-    let verdict = self.verdict ?? pool.withSpan(frame) { filter.judge($0, direction, now: now) }
+    let verdict = isJudged ? .pass : pool.withSpan(frame) { filter.judge($0, direction, now: now) }
     let source = pool.withSpan(frame) { Self.source(of: $0) }
     guard verdict == .pass else {
       drop(pool: &pool)
@@ -101,7 +103,7 @@ package struct FrameInbox: ~Copyable {
     for index in 1..<max(1, count) { payload.append(pieces[index]) }
     let result = try device.write(offload, header: header.span, payload: payload.span, pool: &pool)
     if result == .dropped(.full), device.isBlocked {
-      self.verdict = verdict
+      isJudged = true
       return .blocked
     }
     drop(pool: &pool)
@@ -136,6 +138,6 @@ package struct FrameInbox: ~Copyable {
     for _ in 0..<count {
       if let piece = pieces.popFirst() { pool.release(piece) }
     }
-    verdict = nil
+    isJudged = false
   }
 }

@@ -160,10 +160,12 @@ extension Session {
     let id = header.stream
     guard known(id) else { return }
     guard streams[id.slot].isOpen, !streams[id.slot].finishReceived, streams[id.slot].kind == .ethernet,
-      !payload.isEmpty, streams[id.slot].partialCount + payload.count <= EthernetMessage.sizeLimit
+      !payload.isEmpty, streams[id.slot].partialCount + payload.count <= EthernetMessage.sizeLimit,
+      streams[id.slot].partialPieces < EthernetMessage.pieceLimit
     else { throw .violation(.wrongState(.ethernet, id)) }
     guard streams[id.slot].receive.receive(payload.count) else { throw .violation(.creditExceeded(id)) }
     streams[id.slot].partialCount = header.isContinued ? streams[id.slot].partialCount + payload.count : 0
+    streams[id.slot].partialPieces = header.isContinued ? streams[id.slot].partialPieces + 1 : 0
     counters.dataFramesIn += 1
     counters.dataBytesIn += UInt64(payload.count)
     pool.retain(payload)

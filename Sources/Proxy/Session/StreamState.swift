@@ -44,6 +44,8 @@ struct StreamState {
   /// Room for a datagram that is larger than a frame, and how much of it has come.
   var partial: Slice?
   var partialCount = 0
+  /// Of a message with an Ethernet frame: in how many pieces that was.
+  var partialPieces = 0
   /// The rest of a datagram that was dropped goes the same way.
   var skipsParts = false
 

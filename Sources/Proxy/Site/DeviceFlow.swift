@@ -36,6 +36,9 @@ struct DeviceFlow: ~Copyable {
   var echoIdentifier: UInt16 = 0
   var peerIdentifier: UInt16 = 0
 
+  /// For a service: the interface that its agent stood for when it was opened.
+  var interface: SiteInterface?
+
   /// For an FTP control connection: what it says.
   var ftp: FTPControl?
   /// For an FTP data connection: permitted because of what was said, whatever the agent's ports.

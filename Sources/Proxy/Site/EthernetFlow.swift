@@ -47,6 +47,7 @@ struct EthernetFlow: ~Copyable {
     if let groups = rule.groups { configuration.groups = groups } else { configuration.receivesAllGroups = true }
     let opened = try EthernetInterface(opening: configuration)
     for address in joined { try opened.join(address) }
+    filter.hostAddress = opened.address
     port = consume opened
     isReadable = true
   }
@@ -99,6 +100,8 @@ struct EthernetFlows: ~Copyable {
   var retry: Instant?
   /// Whether a frame was left at an interface that can be read at once.
   var hasWork = false
+  /// Whether an interface has to be opened, or its state told, without a change that the kernel would tell of.
+  var needsRefresh = false
 
   /// Until a full interface is tried again, and how long.
   static let retryInterval = Interval.milliseconds(1)

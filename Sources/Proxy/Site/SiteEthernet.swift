@@ -33,7 +33,7 @@ extension SiteLoop {
     reportEthernet(.opened(.zero), key)
     peer.session.accept(id)
     watchPort(key)
-    refreshState(key, tells: true)
+    refreshState(key, links: Self.hostLinks, tells: true)
   }
 
   private mutating func startWatching() throws(TunError) {
@@ -105,16 +105,18 @@ extension SiteLoop {
     if isChanged { refreshEthernet() }
   }
 
-  /// Opens what was closed, and tells of what has changed. For changes, and a timer.
-  mutating func refreshEthernet() {
-    for key in ethernet.keys { refreshState(key, tells: false) }
+  /// Opens what was closed, and tells of what has changed.
+  private mutating func refreshEthernet() {
+    ethernet.needsRefresh = false
+    let links = Self.hostLinks
+    for key in ethernet.keys { refreshState(key, links: links, tells: false) }
   }
 
-  private mutating func refreshState(_ key: SlotID, tells: Bool) {
+  private static var hostLinks: [Link] { (try? RouteSocket().links()) ?? [] }
+
+  private mutating func refreshState(_ key: SlotID, links: [Link], tells: Bool) {
     var state = EthernetLinkState(.gone)
-    if let links = try? RouteSocket().links(),
-      let link = links.first(where: { $0.name == ethernet.table[key].interface })
-    {
+    if let link = links.first(where: { $0.name == ethernet.table[key].interface }) {
       state = EthernetLinkState(!link.isUp ? .down : link.isRunning ? .up : .noCarrier, mtu: link.mtu)
       // Another one has the name now.
       if let index = ethernet.table[key].port?.index, index != link.index { ethernet.table[key].close() }
@@ -124,19 +126,20 @@ extension SiteLoop {
           watchPort(key)
         } catch {
           state.condition = .down
+          ethernet.needsRefresh = true
         }
       }
     }
     if !(state.condition == .up || state.condition == .noCarrier) { ethernet.table[key].close() }
     let id = ethernet.table[key].id
-    // Without credit it is told by the next sweep.
-    guard tells || state != ethernet.table[key].state, peer.session.sendCredit(id) >= EthernetLinkState.size else {
-      return
-    }
+    guard tells || state != ethernet.table[key].state else { return }
     var lane = SlabLane()
-    if let slice = pool.copy(state.bytes.span, in: &lane) {
+    if peer.session.sendCredit(id) >= EthernetLinkState.size, let slice = pool.copy(state.bytes.span, in: &lane) {
       ethernet.table[key].state = state
       try? peer.session.send(id, slice, pool: &pool)
+    } else {
+      // Without credit, or memory, it is told by the next sweep.
+      ethernet.needsRefresh = true
     }
     pool.close(&lane)
   }
@@ -144,14 +147,16 @@ extension SiteLoop {
   // MARK: Peer to interface
 
   /// Takes an event of a stream with frames. `false` if it is another's.
-  mutating func takeEthernetEvent(_ event: SessionEvent) -> Bool {
+  ///
+  /// - Parameter limiter: who it was if a stream was cut because of a bound.
+  mutating func takeEthernetEvent(_ event: SessionEvent, limitedBy limiter: FlowEnd.Party) -> Bool {
     switch event {
     case .ethernet(let id, let slice, let isContinued):
       guard let key = ethernet.key(of: id) else {
         pool.release(slice)
         return true
       }
-      ethernet.table[key].inbox.append(slice, isContinued: isContinued)
+      ethernet.table[key].inbox.append(slice, isContinued: isContinued, pool: &pool)
       return true
     case .writable(let id):
       guard let key = ethernet.key(of: id) else { return false }
@@ -164,7 +169,7 @@ extension SiteLoop {
       return true
     case .reset(let id, let code):
       guard let key = ethernet.key(of: id) else { return false }
-      dropEthernet(key, FlowEnd(code, from: .application, at: .link, .ethernet))
+      dropEthernet(key, FlowEnd(code, from: .application, at: limiter, .ethernet))
       return true
     case .closed(let id):
       guard let key = ethernet.key(of: id) else { return false }
@@ -214,9 +219,18 @@ extension SiteLoop {
         }
       }
     } catch {
-      losePort(key, error)
+      // It would fail again.
+      giveUpFirst(key)
+      losePort(key)
     }
     return true
+  }
+
+  /// Loses the first frame that waits for an interface.
+  private mutating func giveUpFirst(_ key: SlotID) {
+    let count = ethernet.table[key].inbox.dropFirst(pool: &pool)
+    ethernet.table[key].dropped &+= 1
+    peer.session.consumed(ethernet.table[key].id, count, now: now)
   }
 
   /// A full interface gets its time, as a switch's buffer would; then frames are lost there.
@@ -225,9 +239,7 @@ extension SiteLoop {
   private mutating func waitForRoom(_ key: SlotID) -> Bool {
     let since = ethernet.table[key].blockedSince ?? now
     guard ethernet.table[key].state.isUp, now - since < EthernetFlows.patience else {
-      let count = ethernet.table[key].inbox.dropFirst(pool: &pool)
-      ethernet.table[key].dropped &+= 1
-      peer.session.consumed(ethernet.table[key].id, count, now: now)
+      giveUpFirst(key)
       return true
     }
     ethernet.table[key].blockedSince = since
@@ -240,9 +252,10 @@ extension SiteLoop {
     dropEthernet(key, .loop)
   }
 
-  private mutating func losePort(_ key: SlotID, _ error: TunError) {
+  /// The interface has failed: it is opened anew by the next sweep, or when the kernel tells of a change.
+  private mutating func losePort(_ key: SlotID) {
     ethernet.table[key].close()
-    refreshState(key, tells: false)
+    ethernet.needsRefresh = true
   }
 
   // MARK: Interface to peer
@@ -259,7 +272,12 @@ extension SiteLoop {
   mutating func readFrames() throws(SessionEnd) {
     guard ethernet.hasWork, canRead else { return }
     ethernet.hasWork = false
-    for key in ethernet.keys where canRead {
+    for key in ethernet.keys {
+      guard canRead else {
+        // What is left is told by no edge.
+        ethernet.hasWork = true
+        return
+      }
       readFrames(key)
       if peer.session.hasOutput { try connection.flush(&peer, pool: &pool, now: now) }
       guard ethernet.table.contains(key) else { continue }
@@ -300,7 +318,7 @@ extension SiteLoop {
           }
         }
       } catch {
-        return losePort(key, error)
+        return losePort(key)
       }
     }
   }
@@ -331,7 +349,7 @@ extension SiteLoop {
   mutating func sweepEthernet() {
     guard !ethernet.keys.isEmpty else { return }
     for key in ethernet.keys { ethernet.table[key].port?.countKernelDrops() }
-    refreshEthernet()
+    if ethernet.needsRefresh { refreshEthernet() }
   }
 }
 
@@ -344,23 +362,9 @@ extension EthernetFlow {
   mutating func deliver(pool: inout SlabPool, now: Instant) throws(TunError) -> FrameInbox.Delivery {
     guard port != nil else {
       // Like a cable that isn't plugged in.
-      var nowhere = NowhereDevice()
+      var nowhere = NoDevice()
       return try inbox.deliver(to: &nowhere, .toSite, filter: &filter, pool: &pool, now: now)
     }
     return try inbox.deliver(to: &port!, .toSite, filter: &filter, pool: &pool, now: now)
-  }
-}
-
-/// In the place of an interface that is down.
-struct NowhereDevice: PacketDevice, ~Copyable {
-  var descriptor: CInt? { nil }
-  var counters: DeviceCounters { DeviceCounters() }
-
-  mutating func read(into slice: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead { .wouldBlock }
-
-  mutating func write(
-    _ offload: Offload, header: Span<UInt8>, payload: Span<Slice>, pool: inout SlabPool
-  ) throws(TunError) -> PacketWrite {
-    .dropped(.down)
   }
 }

@@ -196,8 +196,10 @@ struct SiteLoop: ~Copyable {
     // A control connection takes along what the device was to open for it.
     for key in flows.ids
     where flows.contains(key)
-      && !policy.permits(
+      && (!policy.permits(
         agent: flows[key].agent, flows[key].kind, flows[key].target, isFTPData: flows[key].isFTPData)
+        // What answers was begun by the rule as it was: of another interface, with other methods.
+        || flows[key].kind.transport == nil && policy.interface(of: flows[key].agent) != flows[key].interface)
     {
       peer.session.reset(flows[key].id, .revoked, pool: &pool)
       drop(key, reset: true, .revoked)
@@ -262,7 +264,7 @@ struct SiteLoop: ~Copyable {
       deliverFrames()
     }
     while let event = peer.session.nextEvent() {
-      if takeEthernetEvent(event) { continue }
+      if !ethernet.keys.isEmpty, takeEthernetEvent(event, limitedBy: limiter) { continue }
       switch event {
       case .data(let id, let slice): queue(slice, for: key(of: id))
       case .datagram(let id, let slice): queueDatagram(slice, for: key(of: id))
@@ -289,7 +291,8 @@ struct SiteLoop: ~Copyable {
         guard flows.contains(key) else { continue }
         drop(key, reset: true, FlowEnd(code, from: .application, at: limiter, flows[key].kind))
       case .closed(let id): drain(key(of: id))
-      case .opened, .refused, .listening, .goingAway, .ethernet: break
+      case .ethernet(_, let slice, isContinued: _): pool.release(slice)
+      case .opened, .refused, .listening, .goingAway: break
       case .ended: throw .finished(peer.session.peerGoodbye)
       }
     }

@@ -85,6 +85,9 @@ public struct SitePolicy: Sendable {
     }
   }
 
+  /// The interface that an agent stands for, and what of it is offered.
+  func interface(of agent: String) -> SiteInterface? { rules[agent]?.interface }
+
   /// Whether a port of an agent carries FTP control connections.
   func carriesFTP(agent: String, _ port: UInt16) -> Bool {
     rules[agent]?.ftp.contains { $0.contains(port) } ?? false

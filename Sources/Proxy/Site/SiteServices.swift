@@ -42,9 +42,10 @@ extension SiteLoop {
     } catch {
       throw Refusal(.siteError, "\(error)")
     }
-    insert(
-      DeviceFlow(
-        id: id, agent: request.agent, request.protocol, target: .unspecified, socket: socket, phase: .open, since: now,
-        deadline: now))
+    var flow = DeviceFlow(
+      id: id, agent: request.agent, request.protocol, target: .unspecified, socket: socket, phase: .open, since: now,
+      deadline: now)
+    flow.interface = rule.interface
+    insert(flow)
   }
 }

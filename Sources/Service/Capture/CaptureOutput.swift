@@ -20,12 +20,14 @@ public struct CaptureOutput {
 
   /// Has the service capture, and writes what comes until it ends, its reader goes away, or a signal asks for it.
   public func run(_ client: ManagementClient, _ request: ManagementRequest) throws {
-    let signals = try ShutdownSignals()
+    SignalDescriptor.ignoreBrokenPipes()
     let stream = try client.stream(request)
     let poller = try Poller()
     try poller.add(stream.rawValue, token: 0, for: .readable)
-    try poller.add(signals.rawValue, token: 1, for: .readable)
     var files = try open()
+    // Not before: until now a signal ends the process, while the service or the reader of a FIFO lets it wait.
+    let signals = try ShutdownSignals()
+    try poller.add(signals.rawValue, token: 1, for: .readable)
     // A plain file can't be polled, and needn't be.
     if path == "-" { try? poller.add(STDOUT_FILENO, token: 2, for: .peerClosed) }
     try copy(stream, poller, signals, to: &files)

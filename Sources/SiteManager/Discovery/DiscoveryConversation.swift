@@ -165,7 +165,7 @@ struct DiscoveryConversation: ~Copyable {
       "assignment to a device",
       metadata: [
         "device": "\(mac)", "name": "\(wanted.name ?? "")", "address": "\(wanted.address ?? "")",
-        "permanent": "\(wanted.permanent)",
+        "gateway": "\(wanted.gateway ?? "")", "permanent": "\(wanted.permanent)",
       ])
     do {
       while let deadline = assignment.nextDeadline {

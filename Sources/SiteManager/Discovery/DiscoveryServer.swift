@@ -21,7 +21,7 @@ final class DiscoveryServer: Sendable {
   ///
   /// - Parameter current: what the site permits by now, asked before each answer: an agents file may change meanwhile.
   func answer(
-    _ rule: SiteRule, session: SessionID, user: String, current: @escaping @Sendable () -> SiteInterface?
+    _ rule: SiteRule, session: SessionID, user: String, pc: String, current: @escaping @Sendable () -> SiteInterface?
   ) throws(Refusal) -> OwnedDescriptor {
     guard open.add(1, ordering: .relaxed).newValue <= Self.limit else {
       open.subtract(1, ordering: .relaxed)
@@ -31,6 +31,7 @@ final class DiscoveryServer: Sendable {
     log[metadataKey: "session"] = "\(session)"
     log[metadataKey: "agent"] = "\(rule.agent)"
     log[metadataKey: "user"] = "\(user)"
+    log[metadataKey: "pc"] = "\(pc)"
     do throws(SystemError) {
       let pair = try UnixSocket.pair()
       let conversation = Parcel(

@@ -25,6 +25,8 @@ public struct CaptureInterface: Hashable, Sendable {
 public struct CaptureConfiguration: Hashable, Sendable {
   /// In the language of pcap-filter(7); all packets if it is empty.
   public var filter = ""
+  /// What the packets begin with, and so what `filter` is compiled for: a filter may be one for Ethernet alone.
+  public var linkType = LinkType.raw
   /// The filter as somebody else has compiled it, for the one kind of packets that there are: `CaptureFilter.code`. What
   /// `filter` says is shown, and not compiled.
   public var filterCode: [UInt8]?
@@ -76,8 +78,6 @@ public final class Capture: Sendable {
   public let configuration: CaptureConfiguration
   let ring: CaptureRing
   private let filter: CaptureFilter
-  /// For packets with an Ethernet header.
-  private let ethernetFilter: CaptureFilter
   private let tables = Mutex(Tables())
   private let stopped = Atomic(false)
 
@@ -94,10 +94,9 @@ public final class Capture: Sendable {
     self.configuration = bounded
     if let code = configuration.filterCode {
       filter = try CaptureFilter(code: code, expression: configuration.filter)
-      ethernetFilter = try CaptureFilter(code: code, expression: configuration.filter)
     } else {
-      filter = try CaptureFilter(configuration.filter, linkType: .raw, snapLength: bounded.snapLength)
-      ethernetFilter = try CaptureFilter(configuration.filter, linkType: .ethernet, snapLength: bounded.snapLength)
+      filter = try CaptureFilter(
+        configuration.filter, linkType: configuration.linkType, snapLength: bounded.snapLength)
     }
     ring = try CaptureRing(capacity: bounded.memory)
   }
@@ -124,7 +123,7 @@ public final class Capture: Sendable {
   ///   - comment: UTF-8, shown beside the packet; cut to `commentLimit`.
   public func record(
     _ interface: Int, _ direction: PacketDirection, at nanoseconds: Int64, comment: [UInt8], offload: Offload = .none,
-    linkType: LinkType = .raw, header: Span<UInt8>, payload: Span<Slice> = Span(), pool: borrowing SlabPool
+    header: Span<UInt8>, payload: Span<Slice> = Span(), pool: borrowing SlabPool
   ) {
     var original = header.count
     for index in payload.indices { original += payload[index].count }
@@ -153,12 +152,7 @@ public final class Capture: Sendable {
       pool.withSpan(payload[index]) { part in unsafe end += copy(part, to: bytes, at: end) }
     }
     let packet = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<end])
-    let isWanted: Bool
-    if linkType == .ethernet {
-      isWanted = unsafe ethernetFilter.matches(packet, originalCount: original)
-    } else {
-      isWanted = unsafe filter.matches(packet, originalCount: original)
-    }
+    let isWanted = unsafe filter.matches(packet, originalCount: original)
     ring.commit(place, keep: isWanted)
     count(interface) { counters in
       guard isWanted else { return counters.filtered &+= 1 }

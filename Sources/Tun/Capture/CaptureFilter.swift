@@ -63,8 +63,12 @@ public struct CaptureFilterError: Error, Hashable, Sendable, CustomStringConvert
       unsafe program = nil
       return
     }
+    guard code.count % Self.instructionSize == 0, code.count / Self.instructionSize <= Self.instructionLimit else {
+      throw CaptureFilterError(expression: expression, reason: "its code is too long, or cut")
+    }
+    let code = Self.withClearedMemory(code)
     let count = code.count / Self.instructionSize
-    guard code.count % Self.instructionSize == 0, count <= Self.instructionLimit,
+    guard count <= Self.instructionLimit,
       let memory = unsafe calloc(count, MemoryLayout<bpf_insn>.stride)
     else { throw CaptureFilterError(expression: expression, reason: "its code is too long, or cut") }
     let instructions = unsafe memory.bindMemory(to: bpf_insn.self, capacity: count)
@@ -102,6 +106,22 @@ public struct CaptureFilterError: Error, Hashable, Sendable, CustomStringConvert
   ]
   /// BPF_JMP | BPF_JA
   private static let jump: UInt16 = 0x05
+  /// BPF_ST
+  private static let store: UInt8 = 0x02
+  /// BPF_LD | BPF_MEM and BPF_LDX | BPF_MEM
+  private static let memoryLoads: [UInt8] = [0x60, 0x61]
+
+  /// Code that reads the interpreter's scratch memory, with stores of zero in front: not every libpcap clears it.
+  ///
+  /// The accumulator is 0 at the start, and jumps are relative.
+  private static func withClearedMemory(_ code: [UInt8]) -> [UInt8] {
+    let reads = stride(from: 0, to: code.count, by: instructionSize).contains {
+      code[$0] == 0 && memoryLoads.contains(code[$0 + 1])
+    }
+    guard reads else { return code }
+    let stores = (0..<UInt8(BPF_MEMWORDS)).flatMap { word -> [UInt8] in [0, store, 0, 0, 0, 0, 0, word] }
+    return stores + code
+  }
 
   /// The compiled filter, for another program that runs it.
   public borrowing func code() -> [UInt8] {

@@ -87,9 +87,14 @@ struct CaptureRecord: BitwiseCopyable {
     return place
   }
 
-  /// Gives a reserved place to the reader, or lets go of it.
+  /// Gives a reserved place to the reader, or lets go of it: the last one of all is free at once.
   func commit(_ place: Int, keep: Bool) {
-    indices.withLock { _ in
+    indices.withLock { indices in
+      let size = Int(unsafe room.load(fromByteOffset: place - Self.prefix, as: UInt32.self))
+      if !keep, (place - Self.prefix + size - indices.head) & (capacity - 1) == 0 {
+        indices.head -= size
+        return
+      }
       unsafe room.storeBytes(
         of: (keep ? Phase.ready : .discarded).rawValue, toByteOffset: place - 4, as: UInt32.self)
     }

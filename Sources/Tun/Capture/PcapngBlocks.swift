@@ -18,8 +18,17 @@ struct PcapngBlocks {
     static let accepted: UInt16 = 6
   }
 
+  mutating func reserveCapacity(_ count: Int) {
+    bytes.reserveCapacity(count)
+  }
+
   mutating func removeAll() {
     bytes.removeAll(keepingCapacity: true)
+  }
+
+  /// What has been written.
+  mutating func removeFirst(_ count: Int) {
+    if count == bytes.count { removeAll() } else { bytes.removeFirst(count) }
   }
 
   mutating func section() {
@@ -40,7 +49,7 @@ struct PcapngBlocks {
     if !interface.comment.isEmpty, interface.comment.utf8.count <= 8192 {
       option(Option.comment, interface.comment, limit: 8192)
     }
-    option(Option.interfaceName, interface.name, limit: 200)
+    if !interface.name.isEmpty { option(Option.interfaceName, interface.name, limit: 200) }
     if !interface.description.isEmpty { option(Option.interfaceDescription, interface.description, limit: 1024) }
     // 10⁻⁹ seconds.
     option(Option.timeResolution, [9])
@@ -54,14 +63,28 @@ struct PcapngBlocks {
     interface: Int, nanoseconds: Int64, originalCount: Int, direction: PacketDirection, comment: [UInt8],
     _ packet: Span<UInt8>
   ) {
+    beginPacket(
+      interface: interface, nanoseconds: nanoseconds, capturedCount: packet.count, originalCount: originalCount)
+    putPacket(packet)
+    endPacket(direction, comment: comment)
+  }
+
+  /// The same in parts: `capturedCount` bytes have to follow.
+  mutating func beginPacket(interface: Int, nanoseconds: Int64, capturedCount: Int, originalCount: Int) {
     begin(6)
     put(UInt32(truncatingIfNeeded: interface))
     let time = UInt64(max(0, nanoseconds))
     put(UInt32(truncatingIfNeeded: time >> 32))
     put(UInt32(truncatingIfNeeded: time))
-    put(UInt32(truncatingIfNeeded: packet.count))
+    put(UInt32(truncatingIfNeeded: capturedCount))
     put(UInt32(truncatingIfNeeded: originalCount))
-    unsafe packet.withUnsafeBufferPointer { unsafe bytes.append(contentsOf: $0) }
+  }
+
+  mutating func putPacket(_ part: Span<UInt8>) {
+    unsafe part.withUnsafeBufferPointer { unsafe bytes.append(contentsOf: $0) }
+  }
+
+  mutating func endPacket(_ direction: PacketDirection, comment: [UInt8]) {
     pad()
     if direction != .unknown {
       option(Option.packetFlags, (0..<4).map { UInt8(truncatingIfNeeded: direction.rawValue >> UInt32(8 * $0)) })

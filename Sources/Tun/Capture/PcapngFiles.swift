@@ -25,6 +25,8 @@ public struct PcapngFiles: ~Copyable {
 
   /// Bytes of a block at most: more is no capture.
   static let blockLimit = 1 << 24
+  /// Bytes of a section's header and its interfaces, which each file of a ring begins with: more than `Capture` writes.
+  static let preambleLimit = 1 << 24
 
   public let path: String
   public let limits: Limits
@@ -36,7 +38,7 @@ public struct PcapngFiles: ~Copyable {
   private var file: OwnedDescriptor?
   private var began = Instant.zero
   private var size = 0
-  /// The section's header and its interfaces so far.
+  /// Of a ring: the section's header and its interfaces so far.
   private var preamble: [UInt8] = []
   /// The beginning of a block whose end is still to come.
   private var pending: [UInt8] = []
@@ -78,7 +80,7 @@ public struct PcapngFiles: ~Copyable {
       note(type, block)
       if type == 0x0A0D_0D0A { preamble = [] }
       if type == 0x0A0D_0D0A || type == 1 {
-        preamble += pending[block]
+        try keep(block)
       } else if isOver(size + (block.upperBound - first)) {
         try put(first..<start)
         try open()
@@ -101,6 +103,14 @@ public struct PcapngFiles: ~Copyable {
       if code == 5, count == 8 { dropped &+= UInt64(word(at: place + 4)) | UInt64(word(at: place + 8)) << 32 }
       place += 4 + (count + 3) & ~3
     }
+  }
+
+  private mutating func keep(_ block: Range<Int>) throws(SystemError) {
+    guard limits.isRing else { return }
+    guard preamble.count + block.count <= Self.preambleLimit else {
+      throw SystemError(call: "write", subject: path, code: EMSGSIZE)
+    }
+    preamble += pending[block]
   }
 
   /// Whether a file that has come to so many bytes is to be followed by another one.

@@ -1,4 +1,3 @@
-import Glibc
 import Kernel
 import Packet
 import Primitives
@@ -20,8 +19,7 @@ public enum PacketDirection: UInt32, Hashable, Sendable {
 ///
 /// Times are in nanoseconds. What doesn't fit in the buffer while the descriptor isn't ready is dropped and counted:
 /// a capture never holds up the packets that it watches.
-/// Sendable because its memory belongs to this value alone, and is touched by `mutating` calls only.
-@safe public struct PcapngWriter: ~Copyable, @unchecked Sendable {
+public struct PcapngWriter: ~Copyable, Sendable {
   public private(set) var packetsWritten: UInt64 = 0
   public private(set) var packetsDropped: UInt64 = 0
   /// Why nothing is written any more; `nil` as long as all is well.
@@ -30,9 +28,9 @@ public enum PacketDirection: UInt32, Hashable, Sendable {
   public let snapLength: Int
 
   private let descriptor: OwnedDescriptor
-  private let room: UnsafeMutableBufferPointer<UInt8>
-  private var start = 0
-  private var end = 0
+  /// What waits to be written, and how much of that there may be.
+  private var blocks = PcapngBlocks()
+  private let capacity: Int
 
   private static let commentLimit = 1024
   /// Block header and trailer, fixed fields, flags, the end of options, padding.
@@ -49,22 +47,18 @@ public enum PacketDirection: UInt32, Hashable, Sendable {
   ) {
     self.descriptor = descriptor
     self.snapLength = min(max(snapLength, 64), PacketLimits.size)
-    let least = self.snapLength + Self.commentLimit + Self.packetOverhead + 1024
-    unsafe room = .allocate(capacity: max(bufferSize, least))
-    unsafe room.initialize(repeating: 0)
-    putSectionHeader()
-    putInterface(linkType, name: String(interface.prefix(64)))
+    capacity = max(bufferSize, self.snapLength + Self.commentLimit + Self.packetOverhead + 1024)
+    blocks.reserveCapacity(capacity)
+    blocks.section()
+    blocks.interface(
+      CaptureInterface(String(interface.prefix(64)), description: "", linkType: linkType), snapLength: self.snapLength,
+      filter: "")
   }
 
   deinit {
-    if failure == nil, start < end {
-      let waiting = unsafe UnsafeBufferPointer(rebasing: room[start..<end])
-      _ = try? descriptor.write(unsafe waiting.span)
-    }
-    unsafe room.deallocate()
+    let waiting = blocks.bytes
+    if failure == nil, !waiting.isEmpty { _ = try? descriptor.write(waiting.span) }
   }
-
-  // MARK: Packets
 
   /// Appends a packet: `header` and behind it the bytes of `payload`.
   ///
@@ -77,148 +71,40 @@ public enum PacketDirection: UInt32, Hashable, Sendable {
   ) {
     var original = header.count
     for index in payload.indices { original += payload[index].count }
-    guard beginPacket(original, at: nanoseconds, comment: comment) else { return }
-    var left = min(original, snapLength)
-    left -= put(header, limit: left)
-    for index in payload.indices {
-      let slice = payload[index]
-      left -= pool.withSpan(slice) { put($0, limit: left) }
-    }
-    endPacket(direction, comment: comment)
-  }
-
-  private mutating func beginPacket(_ original: Int, at nanoseconds: Int64, comment: String) -> Bool {
     let captured = min(original, snapLength)
     let needed = captured + Self.packetOverhead + min(comment.utf8.count, Self.commentLimit)
-    if unsafe room.count - end < needed { flush() }
-    guard failure == nil, unsafe room.count - end >= needed else {
+    if capacity - blocks.bytes.count < needed { flush() }
+    guard failure == nil, capacity - blocks.bytes.count >= needed else {
       packetsDropped &+= 1
-      return false
+      return
     }
-    blockStart = end
-    let time = UInt64(max(0, nanoseconds))
-    put32(6)
-    put32(0)
-    put32(0)
-    put32(UInt32(truncatingIfNeeded: time >> 32))
-    put32(UInt32(truncatingIfNeeded: time))
-    put32(UInt32(truncatingIfNeeded: captured))
-    put32(UInt32(truncatingIfNeeded: original))
-    return true
-  }
-
-  private mutating func endPacket(_ direction: PacketDirection, comment: String) {
-    pad()
-    if direction != .unknown {
-      putOption(2, count: 4)
-      put32(direction.rawValue)
+    blocks.beginPacket(interface: 0, nanoseconds: nanoseconds, capturedCount: captured, originalCount: original)
+    let first = min(header.count, captured)
+    blocks.putPacket(header.extracting(0..<first))
+    var left = captured - first
+    for index in payload.indices where left > 0 {
+      let part = payload[index].prefix(min(payload[index].count, left))
+      pool.withSpan(part) { blocks.putPacket($0) }
+      left -= part.count
     }
-    if !comment.isEmpty { putText(1, comment, limit: Self.commentLimit) }
-    putOption(0, count: 0)
-    endBlock()
+    blocks.endPacket(direction, comment: Array(comment.utf8.prefix(Self.commentLimit)))
     packetsWritten &+= 1
   }
 
   /// Hands the buffer to the descriptor, as far as it takes it.
   public mutating func flush() {
-    while failure == nil, start < end {
-      let waiting = unsafe UnsafeBufferPointer(rebasing: room[start..<end])
+    var written = 0
+    while failure == nil, written < blocks.bytes.count {
       do throws(SystemError) {
-        guard case .moved(let count) = try descriptor.write(unsafe waiting.span) else { break }
-        start += count
+        guard
+          case .moved(let count) = try descriptor.write(blocks.bytes.span.extracting(written..<blocks.bytes.count))
+        else { break }
+        written += count
       } catch {
         failure = error
-        start = end
+        written = blocks.bytes.count
       }
     }
-    if start == end {
-      start = 0
-      end = 0
-    } else if start > 0 {
-      let target = unsafe room.baseAddress.unsafelyUnwrapped
-      unsafe target.update(from: target + start, count: end - start)
-      end -= start
-      start = 0
-    }
-  }
-
-  // MARK: Blocks
-
-  private var blockStart = 0
-
-  private mutating func putSectionHeader() {
-    blockStart = end
-    put32(0x0A0D_0D0A)
-    put32(0)
-    // The magic tells readers the byte order, here little-endian; version 1.0; section of unknown length.
-    put32(0x1A2B_3C4D)
-    put32(0x0000_0001)
-    put32(.max)
-    put32(.max)
-    putText(4, "RelayVPN", limit: 64)
-    putOption(0, count: 0)
-    endBlock()
-  }
-
-  private mutating func putInterface(_ linkType: LinkType, name: String) {
-    blockStart = end
-    put32(1)
-    put32(0)
-    put32(UInt32(linkType.rawValue))
-    put32(UInt32(truncatingIfNeeded: snapLength))
-    if !name.isEmpty { putText(2, name, limit: 64) }
-    // if_tsresol: 10⁻⁹ seconds.
-    putOption(9, count: 1)
-    put8(9)
-    pad()
-    putOption(0, count: 0)
-    endBlock()
-  }
-
-  private mutating func endBlock() {
-    let length = UInt32(truncatingIfNeeded: end - blockStart + 4)
-    put32(length)
-    let last = end
-    end = blockStart + 4
-    put32(length)
-    end = last
-  }
-
-  private mutating func putOption(_ code: UInt16, count: Int) {
-    put32(UInt32(code) | UInt32(truncatingIfNeeded: count) << 16)
-  }
-
-  private mutating func putText(_ code: UInt16, _ text: String, limit: Int) {
-    let bytes = Array(text.utf8.prefix(limit))
-    putOption(code, count: bytes.count)
-    _ = put(bytes.span, limit: limit)
-    pad()
-  }
-
-  // MARK: Bytes
-
-  private mutating func put8(_ value: UInt8) {
-    unsafe room[end] = value
-    end += 1
-  }
-
-  private mutating func put32(_ value: UInt32) {
-    for index in 0..<4 { put8(UInt8(truncatingIfNeeded: value >> UInt32(8 * index))) }
-  }
-
-  private mutating func put(_ bytes: Span<UInt8>, limit: Int) -> Int {
-    let count = min(bytes.count, limit)
-    guard count > 0 else { return 0 }
-    unsafe bytes.withUnsafeBufferPointer { source in
-      guard let first = source.baseAddress, let target = unsafe room.baseAddress else { return }
-      unsafe (target + end).update(from: first, count: count)
-    }
-    end += count
-    return count
-  }
-
-  /// Up to the next multiple of 4 bytes of the block.
-  private mutating func pad() {
-    while (end - blockStart) & 3 != 0 { put8(0) }
+    blocks.removeFirst(written)
   }
 }

@@ -216,6 +216,42 @@ struct EthernetFilterTests {
     #expect(bench.toSite(Self.ip(routed)) == .refuse(.malformed))
   }
 
+  @Test func `what devices may open, the PC answers and doesn't open itself`() {
+    var bench = Bench(
+      EthernetRule(types: [.ipv4], tcp: [102...102], udp: [161...161], permitsOpeningToPC: true))
+    let toSite = { (number: UInt8, payload: [UInt8]) in Self.ip(Frames.ipv4(protocol: number, payload: payload)) }
+    let toPC = { (number: UInt8, payload: [UInt8]) in
+      Self.fromDevice(
+        .ipv4, Frames.ipv4(from: Frames.deviceAddress, to: Frames.pcAddress, protocol: number, payload: payload))
+    }
+    #expect(bench.toSite(toSite(6, Frames.tcp(from: 102, to: 22, flags: 0x02))) == .refuse(.portNotPermitted))
+    #expect(bench.toSite(toSite(17, Frames.udp(from: 161, to: 69))) == .refuse(.portNotPermitted))
+    // Its own address is known at the site by a frame that passes.
+    #expect(bench.toSite(toSite(6, Frames.tcp(from: 5000, to: 102, flags: 0x02))) == .pass)
+    #expect(bench.toPC(toPC(6, Frames.tcp(from: 4000, to: 102, flags: 0x02))) == .pass)
+    #expect(bench.toSite(toSite(6, Frames.tcp(from: 102, to: 4000, flags: 0x12))) == .pass)
+    #expect(bench.toPC(toPC(17, Frames.udp(from: 4000, to: 161))) == .pass)
+    #expect(bench.toSite(toSite(17, Frames.udp(from: 161, to: 4000))) == .pass)
+    #expect(bench.toSite(toSite(17, Frames.udp(from: 161, to: 4001))) == .refuse(.portNotPermitted))
+  }
+
+  @Test func `the site's own host, and devices' IP addresses, are nobody else's`() {
+    var bench = Bench(EthernetRule(types: [.profinet, .arp]))
+    bench.filter.hostAddress = MACAddress(0x0200_0000_00BB)
+    #expect(bench.toSite(Frames.ethernet(from: MACAddress(0x0200_0000_00BB))) == .refuse(.spoofedAddress))
+    let arp = { (sender: MACAddress, address: IPAddress, target: IPAddress, to: MACAddress) in
+      Frames.ethernet(
+        from: sender, to: to, type: .arp,
+        payload: Frames.arp(sender: sender, senderAddress: address, targetAddress: target))
+    }
+    #expect(bench.toSite(arp(Frames.pc, Frames.pcAddress, Frames.deviceAddress, .broadcast)) == .pass)
+    #expect(bench.toPC(arp(Frames.device, Frames.deviceAddress, Frames.pcAddress, Frames.pc)) == .pass)
+    #expect(
+      bench.toSite(arp(Frames.pc, Frames.deviceAddress, IPAddress("192.168.0.1")!, .broadcast)) == .refuse(.spoofedARP))
+    bench.now = bench.now + .seconds(301)
+    #expect(bench.toSite(arp(Frames.pc, Frames.deviceAddress, IPAddress("192.168.0.1")!, .broadcast)) == .pass)
+  }
+
   @Test func `UDP is answered where it was asked`() {
     var bench = Bench(Self.ipRule)
     let answer = { (port: UInt16) in
@@ -279,15 +315,19 @@ struct EthernetFilterTests {
     var bench = Bench(EthernetRule(types: [.ipv6], network: IPPrefix("fd00::/64"), tcp: [80...80]))
     let (pc, device) = (IPAddress("fd00::9")!, IPAddress("fd00::10")!)
     let frame = { (payload: [UInt8]) in Frames.ethernet(type: .ipv6, payload: payload) }
-    let neighbor = { (type: UInt8, hopLimit: UInt8) in
+    let neighbor = { (type: UInt8, hopLimit: UInt8, target: IPAddress, named: MACAddress) in
       frame(
         Frames.ipv6(
           from: IPAddress("fe80::1")!, to: IPAddress("ff02::1:ff00:10")!, next: 58, hopLimit: hopLimit,
-          payload: Frames.echo(type: type)))
+          payload: Frames.neighbor(type: type, target: target, named: named)))
     }
-    #expect(bench.toSite(neighbor(135, 255)) == .pass)
-    #expect(bench.toSite(neighbor(135, 64)) == .refuse(.protocolNotPermitted))
-    #expect(bench.toSite(neighbor(134, 255)) == .refuse(.protocolNotPermitted))
+    #expect(bench.toSite(neighbor(135, 255, device, Frames.pc)) == .pass)
+    #expect(bench.toSite(neighbor(135, 64, device, Frames.pc)) == .refuse(.protocolNotPermitted))
+    #expect(bench.toSite(neighbor(134, 255, device, Frames.pc)) == .refuse(.protocolNotPermitted))
+    #expect(bench.toSite(neighbor(135, 255, IPAddress("fd01::10")!, Frames.pc)) == .refuse(.addressNotPermitted))
+    #expect(bench.toSite(neighbor(136, 255, pc, Frames.device)) == .refuse(.spoofedARP))
+    let cut = frame(Frames.ipv6(from: pc, to: device, next: 58, hopLimit: 255, payload: Frames.echo(type: 135)))
+    #expect(bench.toSite(cut) == .refuse(.malformed))
     let tcp = { (port: UInt16) in
       frame(Frames.ipv6(from: pc, to: device, next: 6, payload: Frames.tcp(from: 9, to: port)))
     }

@@ -61,9 +61,9 @@ struct EthernetOracle {
     if let refusal = stations(source, destination, isGroup, toSite, now) { return refusal }
     let content: EthernetRefusal?
     if type == .arp {
-      content = arp(rest, source, toSite)
+      content = arp(rest, source, toSite, now)
     } else if type == .ipv4 || type == .ipv6 {
-      content = ip(rest, isV4: type == .ipv4, isGroup, toSite, now)
+      content = ip(rest, source, isV4: type == .ipv4, isGroup, toSite, now)
     } else {
       let name = isLength ? "length" : "\(type.rawValue)"
       if toSite {
@@ -104,16 +104,22 @@ struct EthernetOracle {
     return isNamed(source) ? nil : .deviceNotPermitted
   }
 
-  private func arp(_ rest: [UInt8], _ source: MACAddress, _ toSite: Bool) -> EthernetRefusal? {
+  private mutating func arp(
+    _ rest: [UInt8], _ source: MACAddress, _ toSite: Bool, _ now: Instant
+  ) -> EthernetRefusal? {
     guard rest.count >= 28, Array(rest[0..<6]) == [0, 1, 8, 0, 6, 4], [1, 2].contains(number(rest, 6..<8)) else {
       return .malformed
     }
     if number(rest, 8..<14) != source.value { return .spoofedARP }
-    guard let network = rule.network, network.address.family == .v4 else { return nil }
     let sender = IPAddress(v4: UInt32(number(rest, 14..<18)))
     let target = IPAddress(v4: UInt32(number(rest, 24..<28)))
-    if toSite { return network.contains(target) ? nil : .addressNotPermitted }
-    return network.contains(sender) || sender.value == 0 ? nil : .addressNotPermitted
+    if toSite, isFresh(asked["owner \(sender)"], .seconds(300), now) { return .spoofedARP }
+    if !toSite, sender.value == 0 { return nil }
+    if let network = rule.network, network.address.family == .v4, !network.contains(toSite ? target : sender) {
+      return .addressNotPermitted
+    }
+    if !toSite { asked["owner \(sender)"] = now }
+    return nil
   }
 
   private mutating func take(_ name: String, _ rate: Int, _ now: Instant) -> Bool {
@@ -131,13 +137,12 @@ struct EthernetOracle {
   // MARK: IP
 
   private mutating func ip(
-    _ rest: [UInt8], isV4: Bool, _ isGroup: Bool, _ toSite: Bool, _ now: Instant
+    _ rest: [UInt8], _ source: MACAddress, isV4: Bool, _ isGroup: Bool, _ toSite: Bool, _ now: Instant
   ) -> EthernetRefusal? {
     guard let packet = isV4 ? v4(rest) : v6(rest) else { return .malformed }
     let body = Array(rest[packet.offset...])
-    if packet.number == 58, packet.fragment == nil, let type = body.first {
-      if [135, 136].contains(type) { return packet.hopLimit == 255 ? nil : .protocolNotPermitted }
-      if [133, 134, 137].contains(type) { return .protocolNotPermitted }
+    if !isV4, packet.number == 58, packet.fragment == nil, let type = body.first, (133...137).contains(type) {
+      return neighbor(packet, body, source, toSite)
     }
     if let network = rule.network {
       let far = toSite ? packet.destination : packet.source
@@ -153,6 +158,21 @@ struct EthernetOracle {
     }
     return fragment.offset >= (packet.number == 6 ? 20 : 8) && isFresh(fragments[name], .seconds(15), now)
       ? nil : .fragment
+  }
+
+  private func neighbor(_ packet: Packet, _ body: [UInt8], _ source: MACAddress, _ toSite: Bool) -> EthernetRefusal? {
+    guard [135, 136].contains(body[0]), packet.hopLimit == 255 else { return .protocolNotPermitted }
+    guard body.count >= 24, let target = IPAddress(bytes: Array(body[8..<24]).span) else { return .malformed }
+    var options = Array(body[24...])
+    while options.count >= 8 {
+      if options[1] == 0 { return .malformed }
+      if [1, 2].contains(options[0]), number(options, 2..<8) != source.value { return .spoofedARP }
+      options = Array(options.dropFirst(Int(options[1]) * 8))
+    }
+    guard let network = rule.network else { return nil }
+    let place = toSite == (body[0] == 135) ? target : toSite ? packet.destination : packet.source
+    let isOther = toSite ? place.isMulticast && body[0] == 136 : place.isUnspecified && body[0] == 135
+    return network.contains(place) || isOther ? nil : .addressNotPermitted
   }
 
   private struct Packet {
@@ -214,10 +234,16 @@ struct EthernetOracle {
       let (own, other) = toSite ? (from, to) : (to, from)
       let isService = permits(ranges, other)
       guard isService || (isOpen && permits(ranges, own)) else { return .portNotPermitted }
-      if toSite {
+      if toSite, isService {
         if packet.number == 17 { asked["udp \(from) \(to) \(isGroup ? "group" : "\(packet.destination)")"] = now }
         return nil
       }
+      if toSite {
+        if packet.number == 6 { return body[13] & 0x12 == 2 ? .portNotPermitted : nil }
+        return isFresh(asked["of PC \(own) \(other) \(packet.destination)"], .seconds(120), now)
+          ? nil : .portNotPermitted
+      }
+      if packet.number == 17, !isService { asked["of PC \(own) \(other) \(packet.source)"] = now }
       guard isService, !isOpen else { return nil }
       if packet.number == 6 { return body[13] & 0x12 == 2 ? .opensTowardsPC : nil }
       let names = ["udp \(to) \(from) \(packet.source)", "udp \(to) \(from) group"]

@@ -13,6 +13,9 @@ struct EthernetOracleTests {
     EthernetRule(
       types: [.profinet, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c:00:00:01")!, MACPrefix("00:0e:8c:00:00:02")!],
       tcp: [80...80], udp: [53...60], permitsOpeningToPC: true),
+    EthernetRule(
+      types: [.ipv6, .arp], network: IPPrefix("fd00::/64"), tcp: [80...80], udp: [53...53], permitsPing: true,
+      multicastRate: 1000),
     EthernetRule(types: [.etherCAT], vlans: [5...5], multicastRate: 0),
   ]
 
@@ -25,7 +28,7 @@ struct EthernetOracleTests {
       var filter = EthernetFilter(rule: rule)
       var oracle = EthernetOracle(rule: rule)
       var now = Instant.zero + .seconds(1000)
-      for number in 0..<5000 {
+      for number in 0..<4000 {
         // Multiples of the time between two tokens at all rates, so that both count them alike.
         now = now + .milliseconds(random.chance(0.001) ? 40_000 : Int64(random.next() % 40) * 10)
         var frame = RandomFrames.next(&random)
@@ -92,7 +95,7 @@ enum RandomFrames {
           senderAddress: pick(v4, &random), targetAddress: pick(v4, &random))
       case .ipv4:
         {
-          let (number, body) = transport(isV4: true, &random)
+          let (number, body) = transport(isV4: true, source, &random)
           return Frames.ipv4(
             from: pick(v4, &random), to: pick(v4, &random), protocol: number,
             fragment: random.chance(0.7) ? 0 : pick([0x2000, 0x2001, 0x0002, 0x2004, 0x4000, 0x0004], &random),
@@ -103,7 +106,7 @@ enum RandomFrames {
         }()
       case .ipv6:
         {
-          let (number, body) = transport(isV4: false, &random)
+          let (number, body) = transport(isV4: false, source, &random)
           let isPiece = random.chance(0.3)
           let field: UInt16 = pick([0, 1, 8, 9, 24, 33], &random)
           let piece = [number, 0] + Frames.half(field) + Frames.word(pick([1, 2], &random))
@@ -116,14 +119,25 @@ enum RandomFrames {
     return Frames.ethernet(from: source, to: destination, type: type, tags: tags, payload: payload)
   }
 
-  private static func transport(isV4: Bool, _ random: inout SeededRandom) -> (UInt8, [UInt8]) {
+  private static func transport(isV4: Bool, _ sender: MACAddress, _ random: inout SeededRandom) -> (UInt8, [UInt8]) {
     let (source, destination) = (pick(ports, &random), pick(ports, &random))
     switch random.next() % 8 {
     case 0, 1, 2: return (6, Frames.tcp(from: source, to: destination, flags: pick([0x02, 0x12, 0x10], &random)))
     case 3, 4, 5: return (17, Frames.udp(from: source, to: destination))
     case 6:
       let types: [UInt8] = isV4 ? [0, 3, 5, 8, 11] : [1, 4, 128, 129, 133, 134, 135, 136, 137]
-      return (isV4 ? 1 : 58, Frames.echo(type: pick(types, &random)))
+      let type = pick(types, &random)
+      // Neighbor discovery within IPv4 is nothing of the kind.
+      let number: UInt8 = isV4 && random.chance(0.8) ? 1 : 58
+      guard type == 135 || type == 136 || number == 58 && random.chance(0.3) else {
+        return (number, Frames.echo(type: type))
+      }
+      var body = Frames.neighbor(
+        type: pick([135, 136], &random), target: pick(v6, &random),
+        named: random.chance(0.7) ? sender : pick(devices, &random))
+      if random.chance(0.1) { body.removeLast(Int(random.next() % 20)) }
+      if body.count > 25, random.chance(0.1) { body[25] = 0 }
+      return (number, body)
     default: return (47, [UInt8](repeating: 1, count: 20))
     }
   }

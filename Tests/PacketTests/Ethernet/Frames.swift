@@ -53,5 +53,11 @@ enum Frames {
     half(source) + half(destination) + half(UInt16(8 + payload.count)) + [0, 0] + payload
   }
 
+  /// A message of neighbor discovery, with an option that names an Ethernet address.
+  static func neighbor(type: UInt8, target: IPAddress, named: MACAddress) -> [UInt8] {
+    [type, 0, 0, 0, 0, 0, 0, 0] + target.bytes + [type == 135 ? 1 : 2, 1]
+      + (0..<6).map { UInt8(named.value >> UInt64(40 - 8 * $0) & 0xFF) }
+  }
+
   static func echo(type: UInt8) -> [UInt8] { [type, 0, 0, 0, 0, 1, 0, 1] }
 }

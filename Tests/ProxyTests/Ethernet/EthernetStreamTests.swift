@@ -58,6 +58,24 @@ struct EthernetStreamTests {
     #expect(left == 0)
   }
 
+  /// Each piece may hold a slab for as long as its message isn't whole.
+  @Test func `a message in many small pieces ends the session`() throws {
+    var pair = try SessionPair(seed: 6)
+    let id = try opened(&pair)
+    for piece in 0...EthernetMessage.pieceLimit {
+      let slice = pair.slice([UInt8(piece)])
+      let isAdded = pair.link.writer.add(.ethernet, id, payload: slice, isContinued: true, pool: &pair.pool)
+      #expect(isAdded)
+    }
+    try pair.link.writer.seal(into: &pair.linkOutput, pool: &pair.pool, now: pair.now)
+    #expect(throws: SessionError.violation(.wrongState(.ethernet, id))) { while try pair.exchange() > 0 {} }
+    while let event = pair.site.nextEvent() {
+      if case .ethernet(_, let slice, isContinued: _) = event { pair.pool.release(slice) }
+    }
+    let left = pair.close()
+    #expect(left == 0)
+  }
+
   @Test func `the end of both directions closes the stream`() throws {
     var pair = try SessionPair(seed: 5)
     let id = try opened(&pair)

@@ -44,7 +44,9 @@ struct FrameInboxTests {
       for size in pieces + [rest.count] where !rest.isEmpty {
         let piece = Array(rest.prefix(size))
         rest = rest.dropFirst(size)
-        if let slice = pool.copy(piece.span, in: &lane) { inbox.append(slice, isContinued: !rest.isEmpty) }
+        if let slice = pool.copy(piece.span, in: &lane) {
+          inbox.append(slice, isContinued: !rest.isEmpty, pool: &pool)
+        }
       }
     }
 
@@ -55,7 +57,7 @@ struct FrameInboxTests {
     mutating func close() -> Int {
       inbox.removeAll(pool: &pool)
       pool.close(&lane)
-      return pool.slabsInUse
+      return pool.slabsInUse - pool.cellSlabs + pool.cellsInUse
     }
   }
 
@@ -78,11 +80,12 @@ struct FrameInboxTests {
     let (small, large) = (Self.frame(60), Self.frame(40_000))
     bench.append(Self.message(small))
     let slice = bench.pool.copy(Self.message(large).span.extracting(0..<16_000), in: &bench.lane)!
-    bench.inbox.append(slice, isContinued: true)
+    bench.inbox.append(slice, isContinued: true, pool: &bench.pool)
     guard case .frame(70, .pass, .written, source: Self.pc) = try bench.deliver() else { throw Missing() }
     guard case .none = try bench.deliver() else { throw Missing() }
     let rest = Array(Self.message(large)[16_000...])
-    bench.inbox.append(bench.pool.copy(rest.span, in: &bench.lane)!, isContinued: false)
+    let end = bench.pool.copy(rest.span, in: &bench.lane)!
+    bench.inbox.append(end, isContinued: false, pool: &bench.pool)
     guard case .frame(40_010, .pass, .written, source: _) = try bench.deliver() else { throw Missing() }
     let frames = bench.sink.frames
     #expect(frames == [small, large])
@@ -129,6 +132,55 @@ struct FrameInboxTests {
       bench.append(message, pieces: pieces)
       guard case .malformed(let count) = try bench.deliver() else { throw Missing() }
       #expect(count == message.count)
+      let left = bench.close()
+      #expect(left == 0)
+    }
+  }
+
+  /// A checksum is written after the frame was judged: it may stand nowhere but where the frame has one.
+  @Test func `a description can't write another port, address or type into a judged frame`() throws {
+    let addresses: [UInt8] = [2, 0, 0, 0, 0, 1] + (0..<6).map { UInt8(Self.pc.value >> UInt64(40 - 8 * $0) & 0xFF) }
+    let ip: [UInt8] = [0x45, 0, 0, 44, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 9, 10, 0, 0, 10]
+    let tcp: [UInt8] = [0x10, 0, 0, 102, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]
+    let frame = addresses + [8, 0] + ip + tcp
+    let rule = EthernetRule(types: [.ipv4], tcp: [102...102])
+    for (start, offset) in [(34, 16), (34, 2), (34, 0), (30, 0), (12, 0), (26, 8), (34, 6), (50, 0)] {
+      var bench = Bench()
+      bench.filter = EthernetFilter(rule: rule)
+      bench.append(Self.message(frame, Offload(checksum: .partial(start: start, offset: offset))))
+      let delivery = try bench.deliver()
+      if (start, offset) == (34, 16) {
+        guard case .frame(_, .pass, .written, source: _) = delivery else { throw Missing() }
+      } else {
+        guard case .malformed = delivery else { throw Missing() }
+      }
+      let left = bench.close()
+      #expect(left == 0)
+    }
+  }
+
+  @Test func `segments are of the frame's protocol, bounded, and for one station`() throws {
+    let addresses: [UInt8] = [2, 0, 0, 0, 0, 1] + (0..<6).map { UInt8(Self.pc.value >> UInt64(40 - 8 * $0) & 0xFF) }
+    let ip: [UInt8] = [0x45, 0, 0x9C, 0x40, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 9, 10, 0, 0, 10]
+    let frame = addresses + [8, 0] + ip + [0, 53, 0, 53, 0x9C, 0x2C, 0, 0] + [UInt8](repeating: 1, count: 39_972)
+    let offload = { (kind: Offload.Segmentation, size: Int) in
+      Offload(checksum: .partial(start: 34, offset: 6), segmentation: kind, segmentSize: size)
+    }
+    let group = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF] + frame[6...]
+    for (bytes, offload, isGood) in [
+      (frame, offload(.udp, 1400), true), (frame, offload(.udp, 1), false), (frame, offload(.udp, 300), false),
+      (frame, offload(.tcp4, 1400), false), (group, offload(.udp, 1400), false),
+      (frame, Offload(segmentation: .udp, segmentSize: 1400), false),
+    ] {
+      var bench = Bench()
+      bench.filter = EthernetFilter(rule: EthernetRule(types: [.ipv4], udp: [53...53]))
+      bench.append(Self.message(bytes, offload), pieces: [16_000, 16_000])
+      let delivery = try bench.deliver()
+      if isGood {
+        guard case .frame(_, .pass, .written, source: _) = delivery else { throw Missing() }
+      } else {
+        guard case .malformed = delivery else { throw Missing() }
+      }
       let left = bench.close()
       #expect(left == 0)
     }

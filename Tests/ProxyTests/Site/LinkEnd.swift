@@ -102,6 +102,9 @@ struct LinkEnd: ~Copyable {
           pool.release(slice)
           if consumes { peer.session.consumed(id, slice.count, now: Clock.now) }
         case .datagram(_, let slice), .echo(_, let slice): pool.release(slice)
+        case .ethernet(let id, let slice, isContinued: _):
+          pool.release(slice)
+          peer.session.consumed(id, slice.count, now: Clock.now)
         default: break
         }
         if isWanted(event) { return event }
