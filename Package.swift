@@ -93,7 +93,9 @@ let package = Package(
     tests("ControlTests", ["Control", "Crypto", "Primitives"]),
 
     tests("FramingTests", ["Framing", "Crypto", "Primitives"]),
-    tests("ProxyTests", ["Proxy", "Tun", "Packet", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CLinux"]),
+    tests(
+      "ProxyTests",
+      ["Simulation", "Proxy", "Tun", "Packet", "Framing", "Control", "Crypto", "Kernel", "Primitives", "CLinux"]),
     tests("PacketTests", ["Packet", "Primitives"]),
     tests("DiscoveryTests", ["Discovery", "Packet", "Primitives"]),
     tests("StackTests", ["Stack", "Packet", "Primitives"]),

@@ -107,6 +107,7 @@ let package = Package(
     fuzzer("ftp", ["Proxy", "Primitives"]),
     fuzzer("proxy", ["Proxy", "Primitives"]),
     fuzzer("ethernet", ["Packet"]),
+    fuzzer("bridge", ["Packet", "Primitives"]),
     fuzzer("discovery", ["Discovery", "Packet", "Primitives"]),
     fuzzer("virtio", ["Tun", "Packet", "Primitives"]),
     fuzzer("pcapng", ["Tun", "Kernel", "Primitives"]),

@@ -42,6 +42,7 @@ TARGETS = {
     "pcapng": (600, "parser"),
     "logtext": (300, "parser"),
     "discovery": (600, "parser"),
+    "bridge": (1000, "stateful"),
 }
 
 # Left out of `fuzz-ci`: they haven't run for long enough in their present form to be held against a change.
@@ -64,7 +65,8 @@ PARSERS = [
     "Service/Agents/AgentsFile.swift", "Service/Agents/YAMLDocument.swift", "Service/JSONOutline.swift",
     "Service/StateFile.swift", "Service/Logging/EscapedText.swift", "GateManager/Sessions/ControlPeer.swift",
     "GateManager/Sessions/DataPeer.swift", "Adapter/AgentTable.swift", "Tun/Capture/PcapngBlocks.swift",
-    "Tun/Capture/PcapngWriter.swift", "Discovery/ARPMessage.swift", "Discovery/CIPIdentity.swift",
+    "Tun/Capture/PcapngWriter.swift", "Tun/Capture/PcapngReader.swift", "Packet/Ethernet/EthernetFilter.swift",
+    "Packet/Ethernet/EthernetFilter+IP.swift", "Packet/Ethernet/StationTable.swift", "Discovery/ARPMessage.swift", "Discovery/CIPIdentity.swift",
     "Discovery/DCPMessage.swift", "Discovery/DNSMessage.swift", "Discovery/DNSName.swift",
     "Discovery/LLDPMessage.swift", "Discovery/SSDPMessage.swift", "Discovery/StationName.swift",
     "Discovery/UDPFrame.swift",

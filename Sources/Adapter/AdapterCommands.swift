@@ -78,10 +78,10 @@ extension AdapterLoop where Device: ~Copyable {
       case .localReset(let id): core.resetLocal(id, now: now)
       case .capture(let capture, let done):
         done(core.add(capture))
-        isTapped = !core.taps.isEmpty
+        tapsChanged()
       case .endCapture(let capture):
         core.remove(capture)
-        isTapped = !core.taps.isEmpty
+        tapsChanged()
       case .networkChanged:
         for id in core.siteList { core.sites[id].peer.session.probe(now: now) }
         repairDevice()

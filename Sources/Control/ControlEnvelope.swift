@@ -69,6 +69,7 @@ extension ControlEnvelope: Codable {
       case "login": .login(try ControlMessage.Login(from: decoder))
       case "loggedIn": .loggedIn(try ControlMessage.LoggedIn(from: decoder))
       case "agents": .agents(try agents())
+      case "report": .report(try SiteReport(from: decoder))
       case "list": .list
       case "sites": .sites(try container.decode([ControlMessage.SiteSummary].self, forKey: .sites))
       case "connect": .connect(try ControlMessage.Connect(from: decoder))
@@ -98,6 +99,7 @@ extension ControlEnvelope: Codable {
     case .login(let body): try body.encode(to: encoder)
     case .loggedIn(let body): try body.encode(to: encoder)
     case .agents(let agents): try container.encode(agents, forKey: .agents)
+    case .report(let body): try body.encode(to: encoder)
     case .sites(let sites): try container.encode(sites, forKey: .sites)
     case .connect(let body): try body.encode(to: encoder)
     case .session(let body): try body.encode(to: encoder)
@@ -122,6 +124,7 @@ extension ControlMessage {
     case .login: "login"
     case .loggedIn: "loggedIn"
     case .agents: "agents"
+    case .report: "report"
     case .list: "list"
     case .sites: "sites"
     case .connect: "connect"

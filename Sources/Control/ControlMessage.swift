@@ -14,6 +14,8 @@ public enum ControlMessage: Hashable, Sendable {
   case loggedIn(LoggedIn)
   /// SiteManager → GateManager: all of its agents, whenever one has changed.
   case agents([AgentDescription])
+  /// SiteManager → GateManager: for the audit.
+  case report(SiteReport)
   /// LinkManager → GateManager: which sites may I see?
   case list
   case sites([SiteSummary])

@@ -8,7 +8,8 @@ struct CaptureCommand: ParsableCommand {
     abstract: "Capture packets between this PC and the agents, as pcapng.",
     discussion: """
       Each packet carries its agent, its flow, and what was decided about it. Packets that the kernel exchanges with the \
-      device in one piece are captured in one piece, of up to 64 KiB, and marked as such.
+      device in one piece are captured in one piece, of up to 64 KiB, and marked as such. Of a Layer 2 agent it is the \
+      frames that pass its device, and those that its rule refuses.
 
       With --at site it is what the site exchanges with the device, whoever's flows they are. The agent has to permit it \
       there (`capture: true`), and who is on site sees it in `sitemanager status` and in the log.
@@ -19,7 +20,8 @@ struct CaptureCommand: ParsableCommand {
         linkmanager capture --agent plant-7/plc | wireshark -k -i -
         linkmanager capture --drops --seconds 60 | tshark -r -
         linkmanager capture --at site plant-7/plc --write plc.pcapng
-      linkmanager capture --filter 'tcp port 102' --write plc.pcapng --ring-size 100 --ring-files 5
+        linkmanager capture plant-7/line --filter 'ether proto 0x8892' --write dcp.pcapng
+        linkmanager capture --filter 'tcp port 102' --write plc.pcapng --ring-size 100 --ring-files 5
       """)
 
   @OptionGroup var place: Place

@@ -69,7 +69,7 @@ struct Extcap: ParsableCommand {
     arguments["agent"] = agent(of: interface)
     arguments["filter"] = filter
     if drops == "true" { arguments["drops"] = "yes" }
-    if end == "site" || isInterfaceAgent { arguments["at"] = "site" }
+    if end == "site" { arguments["at"] = "site" }
     try CaptureOutput(path: fifo, isQuiet: true).run(place.client, ManagementRequest("capture", arguments))
   }
 
@@ -93,8 +93,6 @@ struct Extcap: ParsableCommand {
   }
 
   private var options: String {
-    // All that passes at the site: nothing is to be chosen.
-    if isInterfaceAgent { return "" }
     var lines = [
       "arg {number=0}{call=--drops}{display=Only what was dropped or refused}{type=boolean}{default=false}"
     ]

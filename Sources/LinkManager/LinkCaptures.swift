@@ -10,20 +10,28 @@ import Tun
 extension LinkService {
   func answerCapture(_ arguments: [String: String]) async throws -> ManagementResponse {
     if arguments["at"] == "site" { return try await answerRemoteCapture(arguments) }
-    let request = CaptureRequest(arguments)
+    var request = CaptureRequest(arguments)
+    // A Layer 2 agent has nothing but frames.
+    if let agent = request.configuration.agent,
+      let target = await adapter?.agents.first(where: { $0.name == agent })?.agent.target,
+      case .interface = target
+    {
+      request.configuration.linkType = .ethernet
+    }
+    let wanted = request
     let capture: Capture
     do throws(CommandFailure) {
       // Names in a filter are looked up, which takes its time.
-      capture = try await onThread { () throws(CommandFailure) in try request.start() }
+      capture = try await onThread { () throws(CommandFailure) in try wanted.start() }
     } catch {
       return .failure(CaptureRequest.badFilter, error.description)
     }
-    try captures.add(capture, by: account.user, request)
+    try captures.add(capture, by: account.user, wanted)
     if let adapter, await !adapter.add(capture) {
       captures.remove(capture)
       throw CommandFailure(.temporaryFailure, "the adapter has stopped, or too many captures are under way")
     }
-    log.notice("capture begins", metadata: ["what": "\(request.summary)"])
+    log.notice("capture begins", metadata: ["what": "\(wanted.summary)"])
     let (captures, log) = (captures, log)
     return .stream([String: String]()) { socket in
       let end = capture.run(to: socket)

@@ -9,7 +9,13 @@ import Tun
 extension SiteService {
   /// Begins a capture for this host's operator.
   func answerCapture(_ arguments: [String: String]) -> ManagementResponse {
-    let request = CaptureRequest(arguments)
+    var request = CaptureRequest(arguments)
+    // A Layer 2 agent has nothing but frames.
+    if let agent = request.configuration.agent,
+      state.withLock({ $0.agents.first { $0.name == agent } })?.rule.interface != nil
+    {
+      request.configuration.linkType = .ethernet
+    }
     do throws(CommandFailure) {
       if let interface = arguments["interface"] {
         let tap = try InterfaceTap(interface, for: request)

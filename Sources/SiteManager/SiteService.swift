@@ -45,6 +45,7 @@ final class SiteService: Sendable {
   private let discovery: DiscoveryServer
   let state: Mutex<State>
   let captures = CaptureList()
+  private let reports = Mutex(ReportBacklog())
   /// Held while sessions are told of captures.
   let tapping = Mutex(())
   private let client = Mutex<ControlClient?>(nil)
@@ -117,6 +118,7 @@ final class SiteService: Sendable {
       // What files, keys and the handshake needed, a megabyte of it, isn't needed while the site waits.
       Heap.trim()
       announce()
+      sendReports()
     case .disconnected(let error, let retry):
       state.withLock { state in
         state.connectedSince = nil
@@ -160,6 +162,32 @@ final class SiteService: Sendable {
       try client.withLock { $0 }?.send(.agents(descriptions))
     } catch {
       if error != .notConnected { log.warning("agents not announced", metadata: ["reason": "\(error)"]) }
+    }
+  }
+
+  /// Tells GateManager of what was done with a session here, now or when it can be reached again.
+  func report(_ what: String, _ grant: Grant, agent: String, _ detail: String, _ counters: CaptureCounters? = nil) {
+    let report = SiteReport(
+      what, session: grant.session, agent: agent, detail: detail, packets: counters?.captured, bytes: counters?.bytes,
+      time: Clock.unixSeconds)
+    reports.withLock { $0.add(report) }
+    sendReports()
+  }
+
+  private func sendReports() {
+    reports.withLock { backlog in
+      backlog.send { report in
+        guard let client = client.withLock({ $0 }) else { return false }
+        do throws(ControlSendError) {
+          try client.send(.report(report))
+        } catch .notConnected, .queueFull {
+          return false
+        } catch {
+          // It would never go.
+          log.warning("report not sent", metadata: ["reason": "\(error)"])
+        }
+        return true
+      }
     }
   }
 
@@ -232,6 +260,8 @@ final class SiteService: Sendable {
       case .discovery:
         try self.discovery.answer(request.rule, session: request.session, user: grant.user, pc: grant.pc) {
           self.state.withLock { state in state.agents.first { $0.name == request.rule.agent } }?.rule.interface
+        } assigned: { detail in
+          self.report("assigned", grant, agent: request.rule.agent, detail)
         }
       case .capture: try self.openCapture(request, grant)
       case .ethernet, .icmp, .tcp, .udp: try SiteServices.none.open(request)

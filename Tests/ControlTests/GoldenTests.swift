@@ -47,6 +47,11 @@ import Testing
       (.cancel(.init(id: session, reason: "no")), nil), (.revoke(.init(id: session, reason: "removed")), nil),
       (.sessionEnded(.init(id: session, reason: "done")), nil), (.attach(ticket), nil), (.attached, nil),
       (.ping(7), nil), (.pong(7), nil),
+      (
+        .report(
+          .init("captureEnded", session: session, agent: "plc-1", detail: "stopped", packets: 7, bytes: 4000, time: 5)),
+        nil
+      ),
     ]
     return messages.map { ControlEnvelope($0.0, request: $0.1) }
   }
@@ -72,7 +77,7 @@ import Testing
       // As long as nothing is added, the bytes are the same as well.
       #expect(try envelope.encoded() == wire)
     }
-    #expect(Set(expected.map(\.message.type)).count == 20, "one of each type")
+    #expect(Set(expected.map(\.message.type)).count == 21, "one of each type")
   }
 
   @Test func grants() throws {

@@ -25,6 +25,8 @@ import Testing
       .login(.init(user: "ada", password: "geheim/€", csr: "c", pc: "laptop")),
       .loggedIn(.init(certificate: "a", caCertificate: "b", user: "ada", expires: 5)),
       .agents(agents), .agents([]), .list,
+      .report(.init("captureEnded", session: session, agent: "plc-1", detail: "tcp", packets: 1, bytes: .max, time: 5)),
+      .report(.init("assigned", session: session, agent: "lan", detail: "", time: -1)),
       .sites([.init(name: "plant", online: true, keyHash: key.keyHash, agents: agents)]),
       .connect(.init(site: "plant", agents: ["plc-1"], reason: "why")), .connect(.init(site: "plant")),
       .session(.init(id: session, ticket: ticket, grant: grant, siteKey: key.keyHash, agents: agents)),

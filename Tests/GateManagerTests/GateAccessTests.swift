@@ -126,6 +126,31 @@ import Testing
     }
   }
 
+  @Test func whatASiteReportsIsTold() throws {
+    let world = try World([plc])
+    try world.allow()
+    let session = try world.connect().get()
+    let report = { (session: SessionID, what: String) in
+      SiteReport(what, session: session, agent: "plc\n", detail: "tcp\u{1B}[2J", packets: 9, bytes: 700, time: 5)
+    }
+    try world.north.send(.report(report(session.id, "captureBegan")))
+    try world.north.send(.report(report(try SessionID.random(), "captureEnded")))
+    // It isn't for users to send.
+    try world.link.send(.report(report(session.id, "assigned")), request: 9)
+    let refusal = try world.link.message { if case .failure(let failure) = $0 { failure.code } else { nil } }
+    #expect(refusal == .notPermitted)
+    _ = try world.connect()
+    world.fixture.service.stop()
+    let events = try world.fixture.audit().map(\.event).filter { $0.kind == .siteReport }
+    #expect(events.map(\.operation) == ["captureBegan", "captureEnded"])
+    let first = try #require(events.first)
+    #expect(first.account == "ann" && first.pc == "pc-1" && first.site == "north" && first.session == "\(session.id)")
+    #expect(first.agents == [#"plc\n"#] && first.reason == "tcp\u{1B}[2J".escaped, "\(first)")
+    #expect(first.count == 9 && first.bytesFromSite == 700)
+    // Of a session that isn't known nobody is said to have done it.
+    #expect(events.last?.account == nil && events.last?.site == "north")
+  }
+
   /// Whatever takes the right away cuts what runs by it, at both ends.
   @Test func revocationCutsWithinTwoSeconds() throws {
     let world = try World([plc])

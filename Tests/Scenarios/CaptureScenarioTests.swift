@@ -115,6 +115,8 @@ extension WholeSystem {
           pkill -INT -f "linkmanager capture .*--directory $state"
           wait
           eventually 10 logged site-a 'capture ends' || exit 6
+          audited() { at relay "$bin/gatemanager" audit list --directory "$state/gatemanager" | grep "siteReport.*$1"; }
+          eventually 10 audited captureEnded && audited captureBegan || exit 7
           cat $state/log/capture
           grep 'capture ends' $state/log/site-a
           whole $state/remote.pcapng

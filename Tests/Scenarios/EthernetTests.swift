@@ -53,6 +53,38 @@ extension WholeSystem {
       }
     }
 
+    @Test("captures at both ends show the frames of an agent, and those that its rule refuses with their reasons")
+    func captures() throws {
+      try run(Self.rule) { world in
+        try world.expect(
+          Self.library + """
+            found() { tshark -n -r "$1" -T fields "${@:2}" 2>>$state/log/tshark; }
+            lm capture site-a/cell --filter 'ether proto 0x88b5 or ether proto 0x88b6' \\
+              --write $state/pc.pcapng 2>$state/log/capture-pc &
+            lm capture --drops --write $state/drops.pcapng 2>$state/log/capture-drops &
+            at site-a timeout --foreground 60 $bin/sitemanager capture --agent cell --directory $state/site-a \\
+              --write $state/site.pcapng 2>$state/log/capture-site &
+            eventually 10 logged linkmanager 'capture begins' 2 && eventually 10 logged site-a 'capture begins' || exit 3
+            answering 0x88b5 && ask 0x88b5 --first >/dev/null || exit 4
+            ask 0x88b6 --seconds 1; tell 0x88b6 --to $(tap_mac); sleep 0.5
+            pkill -INT -f "manager capture.*--directory $state"
+            sleep 2
+            for file in pc drops site; do
+              capinfos -M -c $state/$file.pcapng >&2 || exit 5
+              tshark -n -r $state/$file.pcapng 2>&1 >/dev/null | grep -v 'Running as user' && exit 5
+            done
+            found $state/pc.pcapng -e eth.type -e frame.comment | sort | uniq -c | tee $state/pc.txt >&2
+            grep -q '0x88b5.agent site-a/cell; permitted$' $state/pc.txt || exit 6
+            grep -q '0x88b6.agent site-a/cell; refused: EtherType not permitted' $state/pc.txt || exit 7
+            found $state/drops.pcapng -e frame.comment >$state/drops.txt
+            grep -q 'cell; refused: EtherType not permitted' $state/drops.txt || exit 8
+            grep -q 'permitted$' <(grep -v 'not permitted$' $state/drops.txt) && exit 8
+            found $state/site.pcapng -e eth.src -e frame.comment | tee $state/site.txt >&2
+            grep -q "$(device_mac).agent cell; permitted$" $state/site.txt || exit 9
+            """)
+      }
+    }
+
     @Test("jumbo frames and VLAN tags survive, and super-segments pass whole")
     func large() throws {
       try run("{types: [arp, ipv4, \"0x88b5\"], tcp: [80], vlans: [0, 42]}", mtu: 9000) { world in

@@ -30,6 +30,8 @@ import Primitives
   static func run(_ bytes: UnsafeBufferPointer<UInt8>) {
     var script = Script(bytes)
     let flags = script.byte()
+    // Somebody else's capture.
+    if flags & 2 != 0 { return readAnything(script.rest().span) }
     let snapLength = 64 + script.choice(200) * 8
     let name = String(decoding: script.take(script.choice(80)), as: UTF8.self)
     check(ftruncate(file, 0) == 0 && lseek(file, 0, SEEK_SET) == 0, "an empty file")
@@ -68,6 +70,42 @@ import Primitives
     check(pool.slabsInUse == 0, "every slab is back")
     let written = contents(file)
     read(written, expected, flags & 1 == 0 ? 101 : 1, snapLength)
+    readByProduct(written, expected, flags & 1 == 0 ? 101 : 1)
+  }
+
+  /// Whatever the bytes are: each call makes progress or throws, and a packet lies within them.
+  private static func readAnything(_ bytes: Span<UInt8>) {
+    var reader = PcapngReader()
+    var last = 0
+    do throws(PcapngError) {
+      while let packet = try reader.next(in: bytes) {
+        check(reader.position > last && reader.position <= bytes.count, "progress")
+        last = reader.position
+        check(packet.data.lowerBound >= 0 && packet.data.upperBound <= bytes.count, "a packet within the bytes")
+        check(reader.interfaces.indices.contains(packet.interface), "a packet of a known interface")
+        check(reader.interfaces.count <= PcapngReader.interfaceLimit, "interfaces within their bound")
+        check(packet.comments.count <= PcapngReader.optionLimit, "options within their bound")
+        for comment in packet.comments { check(comment.utf8.count <= 3 * PcapngReader.textLimit, "a text's bound") }
+      }
+      check(reader.position == bytes.count, "the end is the end")
+    } catch {
+      check(reader.position <= bytes.count, "an error within the bytes")
+    }
+  }
+
+  /// The product's own reader finds the same.
+  private static func readByProduct(_ bytes: [UInt8], _ expected: [Packet], _ linkType: UInt16) {
+    var reader = PcapngReader()
+    for packet in expected {
+      guard let found = try? reader.next(in: bytes.span) else { return check(false, "a packet is missing") }
+      check(bytes[found.data].elementsEqual(packet.bytes) && found.originalCount == packet.original, "its bytes")
+      // Times beyond what 64 bits of nanoseconds hold aren't made.
+      check(found.nanoseconds == Int64(exactly: packet.time), "its time")
+      check(found.direction.rawValue == packet.direction, "its direction")
+      check(found.comments.isEmpty == packet.comment.isEmpty, "its comment")
+      check(reader.interfaces[found.interface].linkType == linkType, "its interface")
+    }
+    check((try? reader.next(in: bytes.span)) == .some(nil), "nothing behind the last packet")
   }
 
   private static func contents(_ descriptor: CInt) -> [UInt8] {
@@ -138,6 +176,34 @@ import Primitives
     return [
       [0, 1] + name + packet, [1, 0] + name + packet + [0x42] + packet.dropFirst() + packet,
       [0, 9, 0] + [0xFE] + packet,
-    ]
+    ] + files.map { [2] + $0 }
+  }
+
+  /// In both byte orders: a section, an interface with options, a packet of each kind, and a block of another type.
+  private static var files: [[UInt8]] {
+    [false, true].map { isBig in
+      let word = { (value: UInt32) -> [UInt8] in
+        (0..<4).map { UInt8(truncatingIfNeeded: value >> UInt32(8 * (isBig ? 3 - $0 : $0))) }
+      }
+      let pair = { (a: UInt16, b: UInt16) -> [UInt8] in
+        isBig
+          ? [UInt8(a >> 8), UInt8(a & 255), UInt8(b >> 8), UInt8(b & 255)]
+          : [UInt8(a & 255), UInt8(a >> 8), UInt8(b & 255), UInt8(b >> 8)]
+      }
+      let block = { (type: UInt32, content: [UInt8]) -> [UInt8] in
+        let length = word(UInt32(content.count + 12))
+        return word(type) + length + content + length
+      }
+      let section = block(0x0A0D_0D0A, word(0x1A2B_3C4D) + pair(1, 0) + word(.max) + word(.max))
+      let interface = block(
+        1, pair(1, 0) + word(65535) + pair(2, 4) + Array("eth0".utf8) + pair(9, 1) + [9, 0, 0, 0] + pair(0, 0))
+      let packet = block(
+        6,
+        word(0) + word(1) + word(2) + word(6) + word(9) + [1, 2, 3, 4, 5, 6, 0, 0] + pair(1, 2) + [65, 66, 0, 0]
+          + pair(2, 4) + word(1) + pair(0, 0))
+      let old = block(2, pair(0, 0) + word(1) + word(2) + word(4) + word(4) + [1, 2, 3, 4])
+      return section + interface + packet + old + block(3, word(4) + [1, 2, 3, 4])
+        + block(5, word(0) + word(0) + word(0))
+    }
   }
 }

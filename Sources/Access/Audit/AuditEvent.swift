@@ -12,6 +12,8 @@ public struct AuditEvent: Hashable, Sendable, Codable {
     /// Something was changed by an operation: of rules, and of anything else.
     case ruleChange, change
     case connect, disconnect
+    /// A site says what was done there with a session: a capture, or a device that was given a name or an address.
+    case siteReport
     /// Events are missing here: there was no room for them while the audit couldn't be written.
     case omitted
 
@@ -44,7 +46,7 @@ public struct AuditEvent: Hashable, Sendable, Codable {
   /// Ciphertext from the LinkManager, and from the SiteManager.
   public var bytesFromLink, bytesFromSite: UInt64?
   public var milliseconds: Int64?
-  /// How many events were left out.
+  /// How many events were left out, or packets captured.
   public var count: Int64?
 
   public init(_ kind: Kind, account: String? = nil) {

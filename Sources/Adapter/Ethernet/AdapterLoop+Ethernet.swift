@@ -183,6 +183,8 @@ extension AdapterLoop where Device: ~Copyable {
   }
 
   private mutating func deliverFrame(_ key: SlotID) -> Bool {
+    let seen = isTapped ? links.table[key].inbox.tapped(pool: &core.pool) : nil
+    defer { seen?.release(pool: &core.pool) }
     do throws(TunError) {
       let delivery = try links.table[key].deliver(pool: &core.pool, now: now)
       let binding = links.table[key].binding ?? SlotID(token: 0)
@@ -199,6 +201,7 @@ extension AdapterLoop where Device: ~Copyable {
         tell(key, "the site's interface is \(state)")
       case .frame(let count, let verdict, let write, let source):
         core.consumedFrame(binding, count, now: now)
+        if let seen { tap(seen, .inbound, verdict, loss: write.loss, of: key) }
         switch verdict {
         case .pass: if write != .written { links.table[key].dropped &+= 1 }
         case .refuse(let reason):
@@ -260,9 +263,12 @@ extension AdapterLoop where Device: ~Copyable {
         case .packet(let frame, let offload):
           guard let binding, isOpen else {
             links.table[key].dropped &+= 1
+            if isTapped { tap(TappedFrame([frame], offload), .outbound, .pass, loss: "no connection", of: key) }
             continue
           }
-          switch judge(frame, of: key) {
+          let verdict = judge(frame, of: key)
+          if isTapped { tap(TappedFrame([frame], offload), .outbound, verdict, of: key) }
+          switch verdict {
           case .pass:
             let message = EthernetMessage.make(frame, offload, pool: &core.pool)
             let kept = core.pool.commit(region, through: message, in: &frameLane)
@@ -279,6 +285,27 @@ extension AdapterLoop where Device: ~Copyable {
         return loseTap(key, error)
       }
     }
+  }
+
+  // MARK: Captures
+
+  /// Captures have begun or ended.
+  mutating func tapsChanged() {
+    isTapped = !core.taps.isEmpty
+    for key in links.keys { links.table[key].tap = nil }
+  }
+
+  private mutating func tap(
+    _ frame: TappedFrame, _ direction: PacketDirection, _ verdict: EthernetVerdict, loss: String? = nil,
+    of key: SlotID
+  ) {
+    if links.table[key].tap == nil {
+      let name = links.table[key].name
+      links.table[key].tap = FrameTap(
+        core.taps.captures, agent: name, description: "frames between this PC and agent \(name)")
+    }
+    links.table[key].tap?.record(
+      frame, direction, verdict, loss: loss, at: Clock.unixNanoseconds, pool: core.pool)
   }
 
   private mutating func judge(_ frame: Slice, of key: SlotID) -> EthernetVerdict {

@@ -34,7 +34,7 @@ struct EthernetLink: ~Copyable {
   let agent: String
   let rule: EthernetRule
   /// Made when the site has opened the interface.
-  private(set) var tap: TunDevice?
+  private(set) var device: TunDevice?
   /// Of the device, while there is one.
   private(set) var descriptor: CInt?
   private(set) var deviceName = ""
@@ -52,6 +52,8 @@ struct EthernetLink: ~Copyable {
   var isReadable = false
   var waitsForCredit = false
   var pace = RefusalPace()
+  /// What captures want of its frames; `nil` until they are asked.
+  var tap: FrameTap?
   var dropped: UInt64 = 0
 
   init(site: String, agent: String, rule: EthernetRule) {
@@ -88,13 +90,13 @@ struct EthernetLink: ~Copyable {
     }
     descriptor = opened.descriptor
     deviceName = name
-    tap = consume opened
+    device = consume opened
     isReadable = true
     return name
   }
 
   mutating func closeTap() {
-    tap = nil
+    device = nil
     descriptor = nil
     deviceName = ""
     isReadable = false
@@ -109,22 +111,22 @@ struct EthernetLink: ~Copyable {
 
   /// Lets the device's carrier and MTU be those of the site's interface.
   mutating func show() {
-    tap?.setCarrier(state.isUp && isOpen)
-    guard state.mtu > 0, let link = tap?.index else { return }
+    device?.setCarrier(state.isUp && isOpen)
+    guard state.mtu > 0, let link = device?.index else { return }
     try? RouteSocket().setMTU(state.mtu, link: link)
   }
 
   mutating func read(into region: Slice, pool: inout SlabPool) throws(TunError) -> PacketRead {
-    guard tap != nil else { return .wouldBlock }
-    return try tap!.read(into: region, pool: &pool)
+    guard device != nil else { return .wouldBlock }
+    return try device!.read(into: region, pool: &pool)
   }
 
   mutating func deliver(pool: inout SlabPool, now: Instant) throws(TunError) -> FrameInbox.Delivery {
-    guard tap != nil else {
+    guard device != nil else {
       var nowhere = NoDevice()
       return try inbox.deliver(to: &nowhere, .toPC, filter: &filter, pool: &pool, now: now)
     }
-    return try inbox.deliver(to: &tap!, .toPC, filter: &filter, pool: &pool, now: now)
+    return try inbox.deliver(to: &device!, .toPC, filter: &filter, pool: &pool, now: now)
   }
 
   mutating func describe() -> EthernetStatus {
@@ -133,7 +135,7 @@ struct EthernetLink: ~Copyable {
     status.problem = problem
     status.count(filter.counters)
     status.dropped = dropped
-    if let counters = tap?.counters {
+    if let counters = device?.counters {
       status.superSegments = counters.superSegmentsRead &+ counters.superSegmentsWritten
     }
     return status

@@ -84,6 +84,19 @@ extension Front {
     return event
   }
 
+  func auditEvent(_ report: SiteReport, of site: String, _ session: GateSession?) -> AuditEvent {
+    var event = AuditEvent(.siteReport, account: session?.user)
+    event.pc = session?.pc
+    event.site = site
+    event.agents = [report.agent.escaped]
+    event.session = "\(report.session)"
+    event.operation = report.what.escaped
+    event.reason = report.detail.escaped
+    event.count = report.packets.flatMap { Int64(exactly: $0) }
+    event.bytesFromSite = report.bytes
+    return event
+  }
+
   private func auditEvent(_ kind: AuditEvent.Kind, _ session: GateSession) -> AuditEvent {
     var event = AuditEvent(kind, account: session.user)
     event.pc = session.pc

@@ -24,6 +24,7 @@ extension Front {
           .login(body, address: connection.address, connection: id, request: request)
         }
       case .agents(let agents, _): announced(agents, id, connection)
+      case .report(let report): reported(report, connection)
       case .list(let request): list(id, request, connection)
       case .connect(let body, let request): connect(body, request, id, connection)
       case .cancel(let ending): cancel(ending, id, connection)
@@ -158,6 +159,13 @@ extension Front {
   }
 
   // MARK: Sites and agents
+
+  /// What a site says of itself is told as its word. A session that isn't there any more may have been its reason.
+  private func reported(_ report: SiteReport, _ connection: Connection) {
+    guard case .site(let name)? = connection.identity else { return }
+    let session = sessions[report.session].flatMap { $0.site == name ? $0 : nil }
+    audit(auditEvent(report, of: name, session))
+  }
 
   private func announced(_ agents: [AgentDescription], _ id: SlotID, _ connection: Connection) {
     guard case .site(let name) = connection.identity else { return }

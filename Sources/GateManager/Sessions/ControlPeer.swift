@@ -16,6 +16,7 @@ struct ControlPeer: Sendable {
     case enroll(ControlMessage.Enroll, request: UInt64?)
     case login(ControlMessage.Login, request: UInt64?)
     case agents([AgentDescription], request: UInt64?)
+    case report(SiteReport)
     case list(request: UInt64?)
     case connect(ControlMessage.Connect, request: UInt64?)
     case cancel(ControlMessage.Ending)
@@ -90,6 +91,7 @@ struct ControlPeer: Sendable {
         .notPermitted, "this key isn't registered here: enrol the site, or log in, again", request, .notRegistered)
 
     case (.identified(.site), .agents(let agents)): return [.agents(agents, request: request)]
+    case (.identified(.site), .report(let report)): return [.report(report)]
     case (.identified(.user), .list): return [.list(request: request)]
     case (.identified(.user), .connect(let body)): return [.connect(body, request: request)]
     case (.identified, .cancel(let ending)): return [.cancel(ending)]

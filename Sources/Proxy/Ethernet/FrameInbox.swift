@@ -61,6 +61,11 @@ package struct FrameInbox: ~Copyable {
 
   package var isEmpty: Bool { messages.isEmpty }
 
+  /// Pieces of the first whole message.
+  var firstMessage: [Slice]? {
+    messages.first.map { count in (0..<count).map { pieces[$0] } }
+  }
+
   /// Judges the first whole message and hands it to the device.
   package mutating func deliver<Device: PacketDevice & ~Copyable>(
     to device: inout Device, _ direction: EthernetDirection, filter: inout EthernetFilter, pool: inout SlabPool,

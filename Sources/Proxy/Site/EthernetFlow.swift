@@ -25,6 +25,8 @@ struct EthernetFlow: ~Copyable {
   private var joined: [MACAddress] = []
   private var lastSource = MACAddress(0)
   var pace = RefusalPace()
+  /// What captures want of its frames; `nil` until they are asked.
+  var tap: FrameTap?
   var dropped: UInt64 = 0
   var bytesFromDevice: UInt64 = 0
   var bytesToDevice: UInt64 = 0

@@ -190,6 +190,8 @@ extension SiteLoop {
   /// `false` when the interface has to be waited for.
   private mutating func deliverFrame(_ key: SlotID) -> Bool {
     let id = ethernet.table[key].id
+    let seen = isTapped ? ethernet.table[key].inbox.tapped(pool: &pool) : nil
+    defer { seen?.release(pool: &pool) }
     do throws(TunError) {
       switch try ethernet.table[key].deliver(pool: &pool, now: now) {
       case .none: return false
@@ -201,6 +203,7 @@ extension SiteLoop {
       case .frame(let count, let verdict, let write, let source):
         ethernet.table[key].blockedSince = nil
         peer.session.consumed(id, count, now: now)
+        if let seen { tap(seen, .outbound, verdict, loss: write.loss, of: key) }
         switch verdict {
         case .pass:
           if write == .written {
@@ -301,7 +304,9 @@ extension SiteLoop {
         case .wouldBlock: ethernet.table[key].isReadable = false
         case .dropped: break
         case .packet(let frame, let offload):
-          switch judge(frame, of: key) {
+          let verdict = judge(frame, of: key)
+          if isTapped { tap(TappedFrame([frame], offload), .inbound, verdict, of: key) }
+          switch verdict {
           case .pass:
             let message = EthernetMessage.make(frame, offload, pool: &pool)
             let kept = pool.commit(region, through: message, in: &readLane)
@@ -325,6 +330,18 @@ extension SiteLoop {
 
   private mutating func judge(_ frame: Slice, of key: SlotID) -> EthernetVerdict {
     pool.withSpan(frame) { ethernet.table[key].filter.judge($0, .toPC, now: now) }
+  }
+
+  private mutating func tap(
+    _ frame: TappedFrame, _ direction: PacketDirection, _ verdict: EthernetVerdict, loss: String? = nil,
+    of key: SlotID
+  ) {
+    if ethernet.table[key].tap == nil {
+      let (agent, interface) = (ethernet.table[key].agent, ethernet.table[key].interface)
+      ethernet.table[key].tap = FrameTap(
+        taps.captures, agent: agent, description: "frames of agent \(agent) at interface \(interface)")
+    }
+    ethernet.table[key].tap?.record(frame, direction, verdict, loss: loss, at: Clock.unixNanoseconds, pool: pool)
   }
 
   // MARK: What is told

@@ -27,7 +27,7 @@ struct SiteTaps {
   func interfaces(agent: String, flow: String, isDrop: Bool) -> [Int?] {
     captures.map { capture in
       let wanted = capture.configuration
-      guard wanted.agent == nil || wanted.agent == agent, wanted.flow == nil || wanted.flow == flow,
+      guard capture.takes(.raw), wanted.agent == nil || wanted.agent == agent, wanted.flow == nil || wanted.flow == flow,
         !wanted.onlyDrops || isDrop
       else { return nil }
       return capture.number(
@@ -57,6 +57,7 @@ extension SiteLoop {
   mutating func replaceCaptures(_ captures: [Capture]) {
     taps.replace(captures)
     isTapped = !captures.isEmpty
+    for key in ethernet.keys { ethernet.table[key].tap = nil }
   }
 
   // MARK: Streams

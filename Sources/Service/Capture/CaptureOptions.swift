@@ -9,6 +9,9 @@ public struct CaptureOptions: ParsableArguments {
   @Option(help: "Only packets that this filter lets through, in the language of pcap-filter(7).")
   public var filter: String?
 
+  @Flag(help: "Only frames of Layer 2 agents: --filter is for these then, and otherwise for IP packets.")
+  public var frames = false
+
   @Option(help: ArgumentHelp("Bytes of a packet that are kept, 64 to 262144.", valueName: "bytes"))
   public var snap = 262_144
 
@@ -53,6 +56,7 @@ public struct CaptureOptions: ParsableArguments {
     var arguments = ["snap": "\(snap)"]
     arguments["flow"] = flow
     arguments["filter"] = filter
+    if frames { arguments["frames"] = "yes" }
     if drops { arguments["drops"] = "yes" }
     arguments["count"] = count.map { "\($0)" }
     arguments["seconds"] = seconds.map { "\($0)" }

@@ -16,6 +16,7 @@ public struct CaptureRequest: Sendable {
     if let snap = arguments["snap"].flatMap({ Int($0) }) { configuration.snapLength = snap }
     configuration.agent = arguments["agent"]
     configuration.flow = arguments["flow"]
+    if arguments["frames"] != nil { configuration.linkType = .ethernet }
     configuration.onlyDrops = arguments["drops"] != nil
     configuration.packetLimit = arguments["count"].flatMap { UInt64($0) }
     configuration.timeLimit = arguments["seconds"].flatMap { Int64($0) }.map { .seconds(min(max(1, $0), 1 << 30)) }
@@ -69,6 +70,7 @@ public struct CaptureRequest: Sendable {
     var words: [String] = []
     if let agent = configuration.agent { words.append("agent \(agent)") }
     if let flow = configuration.flow { words.append("flow \(flow)") }
+    if configuration.linkType == .ethernet { words.append("frames") }
     if configuration.onlyDrops { words.append("drops") }
     if !configuration.filter.isEmpty { words.append("filter \"\(configuration.filter.prefix(100))\"") }
     return words.isEmpty ? "everything" : words.joined(separator: ", ")

@@ -16,18 +16,21 @@ struct DiscoveryConversation: ~Copyable {
   private let agent: String
   private let log: Logger
   private let current: @Sendable () -> SiteInterface?
+  private let assigned: @Sendable (String) -> Void
   /// As it is while a question is answered.
   private var interface = SiteInterface("", InterfaceAccess())
   private var decoder = DiscoveryDecoder()
   private var random = SystemRandomNumberGenerator()
 
   init(
-    socket: consuming OwnedDescriptor, agent: String, log: Logger, current: @escaping @Sendable () -> SiteInterface?
+    socket: consuming OwnedDescriptor, agent: String, log: Logger, current: @escaping @Sendable () -> SiteInterface?,
+    assigned: @escaping @Sendable (String) -> Void
   ) {
     self.socket = socket
     self.agent = agent
     self.log = log
     self.current = current
+    self.assigned = assigned
   }
 
   /// Until the stream ends, is cut, or nobody asks.
@@ -177,6 +180,7 @@ struct DiscoveryConversation: ~Copyable {
       }
       let outcome = assignment.outcome ?? .noAnswer
       log.notice("assignment ended", metadata: ["device": "\(mac)", "outcome": "\(outcome)"])
+      assigned("\(mac) was to get \(wanted.name ?? wanted.address ?? ""): \(outcome)")
       switch outcome {
       case .done: try send(.assigned)
       case .noAnswer: throw ControlMessage.Failure(.other("noAnswer"), "\(mac): \(outcome)")

@@ -19,9 +19,12 @@ final class DiscoveryServer: Sendable {
 
   /// Begins to answer a stream that the rules and the grant permit, and returns the session's end of it.
   ///
-  /// - Parameter current: what the site permits by now, asked before each answer: an agents file may change meanwhile.
+  /// - Parameters:
+  ///   - current: what the site permits by now, asked before each answer: an agents file may change meanwhile.
+  ///   - assigned: told of each device that was to be given a name or an address, and of what came of it.
   func answer(
-    _ rule: SiteRule, session: SessionID, user: String, pc: String, current: @escaping @Sendable () -> SiteInterface?
+    _ rule: SiteRule, session: SessionID, user: String, pc: String, current: @escaping @Sendable () -> SiteInterface?,
+    assigned: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(Refusal) -> OwnedDescriptor {
     guard open.add(1, ordering: .relaxed).newValue <= Self.limit else {
       open.subtract(1, ordering: .relaxed)
@@ -35,7 +38,7 @@ final class DiscoveryServer: Sendable {
     do throws(SystemError) {
       let pair = try UnixSocket.pair()
       let conversation = Parcel(
-        DiscoveryConversation(socket: pair.far, agent: rule.agent, log: log, current: current))
+        DiscoveryConversation(socket: pair.far, agent: rule.agent, log: log, current: current, assigned: assigned))
       _ = try Thread(name: "discovery") {
         if var conversation = conversation.open() { conversation.run() }
         self.open.subtract(1, ordering: .relaxed)

@@ -25,8 +25,9 @@ public struct CaptureInterface: Hashable, Sendable {
 public struct CaptureConfiguration: Hashable, Sendable {
   /// In the language of pcap-filter(7); all packets if it is empty.
   public var filter = ""
-  /// What the packets begin with, and so what `filter` is compiled for: a filter may be one for Ethernet alone.
-  public var linkType = LinkType.raw
+  /// What the packets that are wanted begin with, and so what `filter` is compiled for: a filter may be one for Ethernet
+  /// alone. `nil` for packets of any kind, and with a filter for `raw` ones.
+  public var linkType: LinkType?
   /// The filter as somebody else has compiled it, for the one kind of packets that there are: `CaptureFilter.code`. What
   /// `filter` says is shown, and not compiled.
   public var filterCode: [UInt8]?
@@ -96,12 +97,18 @@ public final class Capture: Sendable {
       filter = try CaptureFilter(code: code, expression: configuration.filter)
     } else {
       filter = try CaptureFilter(
-        configuration.filter, linkType: configuration.linkType, snapLength: bounded.snapLength)
+        configuration.filter, linkType: configuration.linkType ?? .raw, snapLength: bounded.snapLength)
     }
     ring = try CaptureRing(capacity: bounded.memory)
   }
 
   // MARK: In
+
+  /// Whether packets of a kind are wanted: a filter is for one kind alone.
+  public func takes(_ linkType: LinkType) -> Bool {
+    if let wanted = configuration.linkType { return wanted == linkType }
+    return linkType == .raw || configuration.filter.isEmpty && configuration.filterCode == nil
+  }
 
   /// The number of an interface, which is a new one if it wasn't known. For when a flow begins, not for each packet.
   public func number(of interface: CaptureInterface) -> Int {

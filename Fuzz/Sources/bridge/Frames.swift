@@ -1,0 +1,1 @@
+../../../Tests/PacketTests/Ethernet/Frames.swift
