@@ -100,7 +100,8 @@ struct AdapterTaps {
       agent: agent, name: name, comment: Array(words.joined(separator: "; ").utf8), isDrop: isDrop,
       interfaces: captures.map { capture in
         let wanted = capture.configuration
-        guard capture.takes(.raw), wanted.agent == nil || wanted.agent == agent?.name, wanted.flow == nil || wanted.flow == name,
+        guard capture.takes(.raw), wanted.agent == nil || wanted.agent == agent?.name,
+          wanted.flow == nil || wanted.flow == name,
           !wanted.onlyDrops || isDrop
         else { return nil }
         return capture.number(of: agent.map(CaptureInterface.init) ?? .adapter)

@@ -27,7 +27,8 @@ struct SiteTaps {
   func interfaces(agent: String, flow: String, isDrop: Bool) -> [Int?] {
     captures.map { capture in
       let wanted = capture.configuration
-      guard capture.takes(.raw), wanted.agent == nil || wanted.agent == agent, wanted.flow == nil || wanted.flow == flow,
+      guard capture.takes(.raw), wanted.agent == nil || wanted.agent == agent,
+        wanted.flow == nil || wanted.flow == flow,
         !wanted.onlyDrops || isDrop
       else { return nil }
       return capture.number(
