@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; see README.md.
 SHELL := /bin/bash
-.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-tap bench-scale bench-stack stages stages-check stages-accept fuzz fuzz-ci fuzz-bulk fuzz-merge fuzz-coverage
+.PHONY: demo test soak programs lint dependencies bench bench-quick bench-openvpn bench-tap bench-capture bench-scale bench-stack stages stages-check stages-accept fuzz fuzz-ci fuzz-bulk fuzz-merge fuzz-coverage
 
 # Real programs through the three hosts, in network namespaces. HOLD=1 keeps it up afterwards. Needs root.
 demo:
@@ -58,6 +58,13 @@ bench-tap: BENCH_METRICS ?= throughput,latency-idle
 bench-tap: ROUNDS ?= 3
 bench-tap:
 	@Benchmarks/run.sh bench-tap $(bench_options)
+
+# What a capture costs that runs on the PC, beside the same without one.
+bench-capture: BENCH_SYSTEMS ?= relayvpn,relayvpn-capture
+bench-capture: BENCH_METRICS ?= throughput-up-1,throughput-down-1,latency-idle
+bench-capture: ROUNDS ?= 3
+bench-capture:
+	@Benchmarks/run.sh bench-capture $(bench_options)
 
 # What very many cost that are idle: 10,000 SiteManagers and 1,000 relays at one GateManager, 2,000 TCP flows through all
 # three hosts, and the hosts when they have just started. SITES, RELAYS, FLOWS, SCALE_SECONDS (40, of CPU time; at least
