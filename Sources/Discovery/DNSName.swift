@@ -35,7 +35,10 @@ public struct DNSName: Hashable, Sendable {
         }
         size += length + 1
         guard size <= Self.sizeLimit else { throw .badName }
-        labels.append(message.extracting(try message.range(place + 1, length)).text(limit: 63))
+        let label = message.extracting(try message.range(place + 1, length)).text(limit: 63)
+        // Of zeros alone nothing is left, and written again it would end the name.
+        guard !label.isEmpty else { throw .badName }
+        labels.append(label)
         place += 1 + length
       case 3:
         let target = Int(try message.field16(place) & 0x3FFF)

@@ -44,6 +44,11 @@ import Testing
     }
   }
 
+  @Test func aLabelOfWhichNothingIsLeftIsNone() {
+    let message: [UInt8] = [0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 10, 0, 0, 1]
+    #expect(throws: DiscoveryParseError.badName) { try DNSMessage(parsing: message.span) }
+  }
+
   @Test func pointersAreBounded() throws {
     // Each record's name is a pointer to the one before.
     func chain(_ count: Int) -> [UInt8] {

@@ -133,6 +133,31 @@ extension WholeSystem {
       }
     }
 
+    @Test("a PC that bridges its device with a cable to the same devices: cut, with the reason, and no storm")
+    func bridgedLoop() throws {
+      try run("{types: [\"0x88b5\"], open-to-pc: true}") { world in
+        try world.expect(
+          Self.library + """
+            ip link add leg netns $prefix-pc type veth peer name leg netns $prefix-device-a || exit 3
+            at device-a ip link add cell type bridge forward_delay 0 || exit 3
+            for port in lan leg; do at device-a ip link set $port master cell up || exit 3; done
+            at device-a ip link set cell up
+            at pc ip link add office type bridge forward_delay 0 || exit 3
+            for port in $tap leg; do at pc ip link set $port master office up || exit 3; done
+            at pc ip link set office up
+            before=$(at device-a cat /sys/class/net/leg/statistics/tx_packets)
+            # One frame is enough for a storm, and none for the loop to be found.
+            at pc $python $root/Demo/programs/frames.py ask office 0x88b5 --seconds 0.1
+            eventually 10 carries_not || exit 4
+            lm status | tee /dev/stderr | grep -q 'a loop: the same Ethernet addresses come from both sides' || exit 5
+            sleep 2
+            after=$(at device-a cat /sys/class/net/leg/statistics/tx_packets)
+            echo "$((after - before)) frames on the cable" >&2
+            [ $((after - before)) -lt 500 ]
+            """)
+      }
+    }
+
     @Test("an interface that goes down, away and comes back is followed, and so is a session")
     func following() throws {
       try run("[\"0x88b5\"]") { world in

@@ -116,6 +116,11 @@ extension AdapterLoop where Device: ~Copyable {
         removeLink(key)
         continue
       }
+      do throws(TunError) {
+        try links.table[key].probeLoops(pool: &core.pool, now: now)
+      } catch {
+        loseTap(key, error)
+      }
       guard let time = links.table[key].nextAttempt, now >= time else { continue }
       if links.table[key].isOpen {
         links.table[key].nextAttempt = nil
@@ -168,7 +173,6 @@ extension AdapterLoop where Device: ~Copyable {
     links.table[key].isOpen = false
     links.table[key].inbox.removeAll(pool: &core.pool)
     links.table[key].nextAttempt = now + (isLoop ? Self.loopInterval : Self.retryInterval)
-    // What was learned, and a loop that was found, belong to the stream.
     links.table[key].renewFilter()
     links.table[key].show()
     guard wasOpen || links.table[key].problem != reason else { return }
@@ -322,12 +326,6 @@ extension AdapterLoop where Device: ~Copyable {
     var all: [EthernetStatus] = []
     for key in links.keys { all.append(links.table[key].describe()) }
     return all
-  }
-}
-
-extension EthernetLink {
-  mutating func renewFilter() {
-    filter = EthernetFilter(rule: rule)
   }
 }
 

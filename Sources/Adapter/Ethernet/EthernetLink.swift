@@ -56,11 +56,31 @@ struct EthernetLink: ~Copyable {
   var tap: FrameTap?
   var dropped: UInt64 = 0
 
+  /// When the next probe for loops is sent.
+  private var nextProbe = Instant.zero
+
   init(site: String, agent: String, rule: EthernetRule) {
     self.site = site
     self.agent = agent
     self.rule = rule
     filter = EthernetFilter(rule: rule)
+    renewFilter()
+  }
+
+  /// What was learned, and a loop that was found, belong to a stream.
+  mutating func renewFilter() {
+    filter = EthernetFilter(rule: rule)
+    filter.probe = LoopProbe(identifier: .random(in: 0 ... .max))
+  }
+
+  /// Until a loop is found that is there, at most.
+  static let probeInterval = Interval.seconds(2)
+
+  /// Sends a probe into the PC's network, if it is time. It goes no further than this host, unless the device is bridged.
+  mutating func probeLoops(pool: inout SlabPool, now: Instant) throws(TunError) {
+    guard isOpen, state.isUp, device != nil, now >= nextProbe, let probe = filter.probe else { return }
+    nextProbe = now + Self.probeInterval
+    _ = try device!.write(.none, header: probe.bytes.span, payload: Span(), pool: &pool)
   }
 
   var name: String { "\(site)/\(agent)" }

@@ -25,6 +25,9 @@ public struct EthernetFilter: ~Copyable {
   var owners = RecentKeys(capacity: 1024, age: StationTable.age)
   /// The address of the site's own host on the interface, which isn't heard there: no PC may have it.
   public var hostAddress: MACAddress?
+  /// Of this end's own probes: one that comes back is a loop.
+  public var probe: LoopProbe?
+  private var probes = (toSite: TokenBucket(rate: LoopProbe.rate), toPC: TokenBucket(rate: LoopProbe.rate))
   /// Datagrams whose first fragment has passed.
   var fragments = RecentKeys(capacity: 256, age: Self.fragmentTime)
   private var broadcasts: (toSite: TokenBucket, toPC: TokenBucket)
@@ -54,6 +57,7 @@ public struct EthernetFilter: ~Copyable {
   /// - Parameter bytes: the frame's beginning, with all headers up to the transport's: 512 bytes are enough.
   public mutating func judge(_ bytes: Span<UInt8>, _ direction: EthernetDirection, now: Instant) -> EthernetVerdict {
     guard !isCut else { return .cut(.loop) }
+    if let probe = LoopProbe(parsing: bytes) { return judge(probe, direction, now: now) }
     let refusal = check(bytes, direction, now: now)
     counters.count(refusal, direction)
     guard let refusal else { return .pass }
@@ -62,6 +66,18 @@ public struct EthernetFilter: ~Copyable {
     }
     isCut = true
     return .cut(.loop)
+  }
+
+  /// Probes are no frames of anybody: they aren't counted, and nothing is learned of them.
+  private mutating func judge(
+    _ found: LoopProbe, _ direction: EthernetDirection, now: Instant
+  ) -> EthernetVerdict {
+    if found == probe {
+      isCut = true
+      return .cut(.loop)
+    }
+    let isTaken = direction == .toSite ? probes.toSite.take(now: now) : probes.toPC.take(now: now)
+    return isTaken ? .pass : .refuse(.tooManyBroadcasts)
   }
 
   private mutating func check(

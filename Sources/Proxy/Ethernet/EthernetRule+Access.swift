@@ -42,8 +42,10 @@ extension EthernetRule {
     return lower...upper
   }
 
-  /// Which frames the kernel is to let through at the site.
-  var typeFilter: EthernetTypeFilter { EthernetTypeFilter(types: types, allowsLength: permitsLength) }
+  /// Which frames the kernel is to let through at the site: those of the rule, and probes for loops.
+  var typeFilter: EthernetTypeFilter {
+    EthernetTypeFilter(types: types + [LoopProbe.type], allowsLength: permitsLength)
+  }
 
   /// The groups that the permitted types speak to; `nil` if that may be any.
   var groups: [MACAddress]? {
