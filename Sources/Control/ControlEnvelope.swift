@@ -47,7 +47,7 @@ public enum ControlError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension ControlEnvelope: Codable {
-  private enum CodingKeys: String, CodingKey { case type, request, agents, sites, ticket, id }
+  private enum CodingKeys: String, CodingKey { case type, request, agents, features, sites, ticket, id }
 
   public init(from decoder: any Decoder) throws {
     let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -68,7 +68,9 @@ extension ControlEnvelope: Codable {
       case "enrolled": .enrolled(try ControlMessage.Enrolled(from: decoder))
       case "login": .login(try ControlMessage.Login(from: decoder))
       case "loggedIn": .loggedIn(try ControlMessage.LoggedIn(from: decoder))
-      case "agents": .agents(try agents())
+      case "agents":
+        .agents(
+          try agents(), features: try container.decodeIfPresent(SiteFeatures.self, forKey: .features))
       case "list": .list
       case "sites": .sites(try container.decode([ControlMessage.SiteSummary].self, forKey: .sites))
       case "connect": .connect(try ControlMessage.Connect(from: decoder))
@@ -97,7 +99,9 @@ extension ControlEnvelope: Codable {
     case .enrolled(let body): try body.encode(to: encoder)
     case .login(let body): try body.encode(to: encoder)
     case .loggedIn(let body): try body.encode(to: encoder)
-    case .agents(let agents): try container.encode(agents, forKey: .agents)
+    case .agents(let agents, let features):
+      try container.encode(agents, forKey: .agents)
+      try container.encodeIfPresent(features, forKey: .features)
     case .sites(let sites): try container.encode(sites, forKey: .sites)
     case .connect(let body): try body.encode(to: encoder)
     case .session(let body): try body.encode(to: encoder)

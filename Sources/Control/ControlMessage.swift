@@ -12,8 +12,9 @@ public enum ControlMessage: Hashable, Sendable {
   case enrolled(Enrolled)
   case login(Login)
   case loggedIn(LoggedIn)
-  /// SiteManager → GateManager: all of its agents, whenever one has changed.
-  case agents([AgentDescription])
+  /// SiteManager → GateManager: all of its agents, whenever one has changed, and what else it can do, which older ones
+  /// don't say.
+  case agents([AgentDescription], features: SiteFeatures? = nil)
   /// LinkManager → GateManager: which sites may I see?
   case list
   case sites([SiteSummary])
@@ -180,8 +181,14 @@ extension ControlMessage {
     /// To be compared with the one that was pinned.
     public var siteKey: KeyHash
     public var agents: [AgentDescription]
+    /// As the site has announced them, if it has.
+    public var features: SiteFeatures?
 
-    public init(id: SessionID, ticket: Ticket, grant: SignedGrant, siteKey: KeyHash, agents: [AgentDescription]) {
+    public init(
+      id: SessionID, ticket: Ticket, grant: SignedGrant, siteKey: KeyHash, agents: [AgentDescription],
+      features: SiteFeatures? = nil
+    ) {
+      self.features = features
       self.id = id
       self.ticket = ticket
       self.grant = grant

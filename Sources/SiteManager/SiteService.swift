@@ -157,7 +157,8 @@ final class SiteService: Sendable {
   private func announce() {
     let descriptions = state.withLock { $0.agents.map(\.description) }
     do throws(ControlSendError) {
-      try client.withLock { $0 }?.send(.agents(descriptions))
+      try client.withLock { $0 }?.send(
+        .agents(descriptions, features: SiteFeatures([SiteFeatures.grantedPorts])))
     } catch {
       if error != .notConnected { log.warning("agents not announced", metadata: ["reason": "\(error)"]) }
     }

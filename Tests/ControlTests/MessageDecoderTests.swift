@@ -99,6 +99,23 @@ import Testing
     #expect(throws: ControlError.tooLong(0xFFFF_FFFF)) { _ = try second.next() }
   }
 
+  /// What a site can do besides: names that nobody knows are kept, too many or too long ones are refused.
+  @Test func featuresAreBounded() throws {
+    func decoded(_ names: [String]?) throws(ControlError) -> ControlEnvelope? {
+      var decoder = MessageDecoder()
+      let bytes = try ControlEnvelope(.agents([], features: names.map { SiteFeatures($0) })).encoded()
+      try decoder.receive(bytes.span)
+      return try decoder.next()
+    }
+    let most = (0..<SiteFeatures.limit).map { "f\($0)" + String(repeating: "x", count: ControlProtocol.nameLimit - 3) }
+    for names in [nil, [], [SiteFeatures.grantedPorts, "of-a-later-version"], most] as [[String]?] {
+      #expect(try decoded(names) == ControlEnvelope(.agents([], features: names.map { SiteFeatures($0) })))
+    }
+    for wrong in [most + ["one"], [""], [String(repeating: "x", count: ControlProtocol.nameLimit + 1)]] {
+      #expect(throws: ControlError.self) { try decoded(wrong) }
+    }
+  }
+
   /// What a site may announce, and one more of each.
   @Test func agentsAreBounded() throws {
     func decoded(_ agents: [AgentDescription]) throws(ControlError) -> ControlEnvelope? {

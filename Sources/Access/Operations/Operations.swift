@@ -1,19 +1,19 @@
-public import Control
+internal import Control
 public import Crypto
 
 /// Carries operations out: permission, change and audit in one transaction. The one way to all of it.
 public final class Operations: Sendable {
   public let store: AccessStore
   private let gateKey: KeyHash
-  private let announced: @Sendable (String) -> [AgentDescription]?
+  private let announced: @Sendable (String) -> SiteAnnouncement?
   private let changed: @Sendable () -> Void
 
   /// - Parameters:
   ///   - gateKey: stands in enrolment codes.
-  ///   - announced: the agents of a site that is connected; `nil` for one that isn't.
+  ///   - announced: what a site that is connected has said; `nil` for one that isn't.
   ///   - changed: is called when the store has a new state, on the thread of whoever has changed it.
   public init(
-    store: AccessStore, gateKey: KeyHash, announced: @escaping @Sendable (String) -> [AgentDescription]? = { _ in nil },
+    store: AccessStore, gateKey: KeyHash, announced: @escaping @Sendable (String) -> SiteAnnouncement? = { _ in nil },
     changed: @escaping @Sendable () -> Void = {}
   ) {
     self.store = store

@@ -20,7 +20,7 @@ extension Front {
         access, account: user, site: body.site, announced: announced ?? [],
         wanted: announced == nil ? nil : body.agents?.map { $0.prefix(bytes: 64) }, reason: purpose,
         now: Clock.unixSeconds
-      ).granting(each: body.agents != nil)
+      ).granting(each: body.agents != nil, withLimits: site?.features?.contains(SiteFeatures.grantedPorts) ?? false)
     } catch {
       throw ConnectRefusal(error)
     }
@@ -43,14 +43,16 @@ extension Front {
   func judgeSessionsAnew(at site: String? = nil) {
     for id in sessions.ids(where: { site == nil || $0.site == site }) {
       guard let session = sessions[id] else { continue }
-      // Grants name agents: one that has got another port is granted with it. What the site has no more it cuts itself.
+      // An agent that is granted in whole is so with a port that it has got since. What the site has no more it cuts
+      // itself.
       let announced = registry.sites[session.site]?.agents ?? []
       let descriptions = session.descriptions.map { old in announced.first { $0.name == old.name } ?? old }
       do throws(AccessDenial) {
         let allowed = try Authorisation.decide(
           access, account: session.user, site: session.site, announced: descriptions, wanted: session.agents,
           reason: session.reason, now: Clock.unixSeconds
-        ).granting(each: true)
+        ).granting(each: true, withLimits: session.understandsLimits)
+        try allowed.check(granted: session.ports, announced: descriptions)
         let limit = SessionLimit(
           created: session.created, began: session.began, longest: Int64(options.grantHours) * 3600,
           until: allowed.until, reason: allowed.ending(of: session.user))

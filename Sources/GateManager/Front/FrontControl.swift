@@ -23,7 +23,7 @@ extension Front {
         ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
           .login(body, address: connection.address, connection: id, request: request)
         }
-      case .agents(let agents, _): announced(agents, id, connection)
+      case .agents(let agents, let features, _): announced(agents, features, id, connection)
       case .list(let request): list(id, request, connection)
       case .connect(let body, let request): connect(body, request, id, connection)
       case .cancel(let ending): cancel(ending, id, connection)
@@ -159,10 +159,14 @@ extension Front {
 
   // MARK: Sites and agents
 
-  private func announced(_ agents: [AgentDescription], _ id: SlotID, _ connection: Connection) {
+  private func announced(
+    _ agents: [AgentDescription], _ features: SiteFeatures?, _ id: SlotID, _ connection: Connection
+  ) {
     guard case .site(let name) = connection.identity else { return }
-    registry.announce(agents, by: name, on: id)
-    if registry.sites[name]?.connection == id { announced.set(name, agents) }
+    registry.announce(agents, features, by: name, on: id)
+    if registry.sites[name]?.connection == id {
+      announced.set(name, SiteAnnouncement(agents, features: features))
+    }
     judgeSessionsAnew(at: name)
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
   }
