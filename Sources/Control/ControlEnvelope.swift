@@ -76,6 +76,7 @@ extension ControlEnvelope: Codable {
       case "connect": .connect(try ControlMessage.Connect(from: decoder))
       case "session": .session(try ControlMessage.Session(from: decoder))
       case "dial": .dial(try ControlMessage.Dial(from: decoder))
+      case "agentStates": .agentStates(try AgentStates(from: decoder))
       case "cancel": .cancel(try ControlMessage.Ending(from: decoder))
       case "revoke": .revoke(try ControlMessage.Ending(from: decoder))
       case "sessionEnded": .sessionEnded(try ControlMessage.Ending(from: decoder))
@@ -106,6 +107,7 @@ extension ControlEnvelope: Codable {
     case .connect(let body): try body.encode(to: encoder)
     case .session(let body): try body.encode(to: encoder)
     case .dial(let body): try body.encode(to: encoder)
+    case .agentStates(let body): try body.encode(to: encoder)
     case .cancel(let body), .revoke(let body), .sessionEnded(let body): try body.encode(to: encoder)
     case .attach(let ticket): try container.encode(ticket, forKey: .ticket)
     case .ping(let id), .pong(let id): try container.encode(id, forKey: .id)
@@ -131,6 +133,7 @@ extension ControlMessage {
     case .connect: "connect"
     case .session: "session"
     case .dial: "dial"
+    case .agentStates: "agentStates"
     case .cancel: "cancel"
     case .revoke: "revoke"
     case .sessionEnded: "sessionEnded"

@@ -27,6 +27,8 @@ public enum ControlMessage: Hashable, Sendable {
   case cancel(Ending)
   /// GateManager → both: cut the session at once.
   case revoke(Ending)
+  /// GateManager → LinkManager: agents of a session are in another state now.
+  case agentStates(AgentStates)
   /// GateManager → both: the session is over.
   case sessionEnded(Ending)
   /// On a data connection: let me meet the other holder of this session.

@@ -201,6 +201,22 @@ import Testing
     try whole.check(granted: [:], announced: announced)
   }
 
+  /// What is off on site is granted beside what is on, since it may be on again at any time; alone it isn't.
+  @Test func whatIsSwitchedOffOnSiteIsDenied() throws {
+    let state = Plant.state()
+    var plc = Plant.plc
+    plc.veto = "switched off on site: press 4"
+    func decide(_ wanted: [String]?) throws(AccessDenial) -> Authorisation {
+      try Authorisation.decide(
+        state, account: "a-ann", site: "a-north", announced: [plc, Plant.panel], wanted: wanted, reason: nil,
+        now: Plant.now)
+    }
+    #expect(try decide(nil).agents.count == 2 && decide(["plc", "panel"]).agents.count == 2)
+    let denial = AccessDenial.switchedOff(agent: "plc", site: "a-north", veto: "switched off on site: press 4")
+    #expect(throws: denial) { _ = try decide(["plc"]) }
+    #expect("\(denial)" == "agent plc of site a-north: switched off on site: press 4")
+  }
+
   /// A message has room for so many.
   @Test func portsThatAreGrantedAreBounded() throws {
     for count in [ControlProtocol.portRangeLimit, ControlProtocol.portRangeLimit + 1] {
@@ -251,7 +267,7 @@ import Testing
       .agentUnknown("x", site: "y"), .agentNotCovered("x", site: "y"), .outsideSlot(rule: 1, slots: slots, opens: 0),
       .zoneUnusable(rule: 1, zone: "x"), .reasonRequired(rule: 1), .ports(agent: "x", rule: 1, allowed: .mobile),
       .rolePorts(agent: "x", .mobileUser), .morePorts(agent: "x"), .tooManyRanges(agent: "x"),
-      .fewerPorts(agent: "x", left: .mobile),
+      .fewerPorts(agent: "x", left: .mobile), .switchedOff(agent: "x", site: "y", veto: "z"),
     ]
     for denial in all { #expect(!denial.description.contains("\n") && denial.description.count > 15) }
     #expect(all[9].description == "rule 1 is closed now: it is open mon 06:00-07:00 (UTC), next 1970-01-01 00:00 UTC")

@@ -227,6 +227,62 @@ import Testing
     #expect(world.fixture.service.status()?.sessions.first?.id == "\(session.id)")
   }
 
+  /// The operator on site has the last word: what runs is cut, who is connected is told, and so is the audit.
+  @Test func whatIsSwitchedOffOnSiteIsCut() throws {
+    let world = try World([plc, web])
+    try world.allow()
+    let both = try world.connect().get()
+    let one = try world.connect(["plc"]).get()
+    var off = plc
+    off.state = .down
+    off.veto = "switched off on site: press 4"
+    let (took, said) = try world.cut(one) { try world.north.send(.agents([off, web])) }
+    #expect(took < .seconds(2) && said == "agent plc of site north: switched off on site: press 4", "\(said)")
+    #expect(try world.denial(["plc"])?.message == said)
+    #expect(world.fixture.service.status()?.refusals["switchedOff"] == 1)
+    // With both, the other one is still there.
+    #expect(world.fixture.eventually { $0.sessions.map(\.id) == ["\(both.id)"] })
+    #expect(try world.connect().get().agents.first?.veto == off.veto)
+    let (_, all) = try world.cut(both) {
+      try world.north.send(
+        .agents(
+          [plc, web].map { agent in
+            var agent = agent
+            agent.veto = "remote access is switched off on site"
+            return agent
+          }))
+    }
+    #expect(all == "agent plc of site north: remote access is switched off on site")
+    try world.north.send(.agents([plc, web]))
+    #expect(world.fixture.eventually { $0.sessions.isEmpty })
+    _ = try world.connect(["plc"]).get()
+    world.fixture.service.stop()
+    let events = try world.fixture.audit().map(\.event).filter { $0.kind == .veto }
+    #expect(events.map(\.operation) == ["switchOff", "switchOff", "switchOn"])
+    #expect(events.map(\.agents) == [["plc"], ["plc", "web"], ["plc", "web"]])
+    #expect(events.first?.site == "north" && events.first?.reason == off.veto && events.last?.reason == nil)
+  }
+
+  /// Who is connected hears of what is switched, and of nothing else.
+  @Test func statesAreTold() throws {
+    let world = try World([plc, web])
+    try world.allow()
+    let session = try world.connect(["plc", "web"]).get()
+    var off = plc
+    off.state = .down
+    off.veto = "switched off on site"
+    func told() throws -> AgentStates {
+      try world.link.message { if case .agentStates(let states) = $0 { states } else { nil } }
+    }
+    try world.north.send(.agents([off, web]))
+    #expect(
+      try told() == AgentStates(id: session.id, agents: ["plc": .init(state: .down, veto: "switched off on site")]))
+    // Nothing new.
+    try world.north.send(.agents([off, web]))
+    try world.north.send(.agents([plc, web]))
+    #expect(try told() == AgentStates(id: session.id, agents: ["plc": .init(state: nil, veto: nil)]))
+  }
+
   /// As many agents and ranges as a site may have don't fit a message together with a grant that limits them.
   @Test func aGrantFitsAMessage() throws {
     let ranges = (1...UInt16(ControlProtocol.portRangeLimit)).compactMap { PortRange($0 * 900, $0 * 900 + 1) }

@@ -24,7 +24,9 @@ extension WholeSystem {
         text=$("${@:2}" 2>&1)
         grep -qF -e "$1" <<<"$text" || { echo "without '$1': $text"; return 1; }
       }
+      sm() { briefly site-a "$bin/sitemanager" "$@" --directory "$state/site-a"; }
       reachable() { fetch "$1" 8000/ >/dev/null 2>&1; }
+      reconnected() { connect_once site-a >/dev/null 2>&1; }
 
       """#
 
@@ -54,6 +56,52 @@ extension WholeSystem {
             eventually 30 reachable $server || { echo "not reachable again"; lm status; exit 1; }
             says "permits tcp 8000, not 22" lm explain $server:22 || exit 1
             gm audit verify
+            """#)
+        print(output.text)
+      }
+    }
+
+    @Test("on site, one agent or all is switched off: it is cut, told, kept over a restart, and on again")
+    func vetoOnSite() throws {
+      try World.run { world in
+        let output = try world.require(
+          Self.tools + #"""
+            server=$(alias_of site-a server) plc=$(alias_of site-a plc)
+            hold $server 22 || exit 1
+            says "no agent" sm remote off crane || exit 1
+            sm remote off server --reason "press 4 is being set up" || exit 1
+            cut_within 2000 || exit 1
+            eventually 2 says "switched off on site: press 4 is being set up" lm status || exit 1
+            says "denied: agent site-a/server: switched off on site: press 4" lm explain $server:22 || exit 1
+            says "switched off on site: press 4" gm why technician site-a server || exit 1
+            says "DOWN" sm status || exit 1
+            probe $server 22 2 && { echo "it can be reached"; exit 1; }
+            # Others of the same session go on.
+            probe $plc 502 2 || exit 1
+            # All of it, by a file that somebody writes.
+            hold $plc 502 || exit 1
+            echo '{"off": {"reason": "maintenance"}}' >$state/site-a/remote.json
+            cut_within 2000 || exit 1
+            off="remote access is switched off on site: maintenance"
+            eventually 3 says "$off" lm status || exit 1
+            eventually 3 says "$off" lm explain $plc:502 || exit 1
+            eventually 3 says "$off" gm why technician site-a plc || exit 1
+            lm disconnect site-a
+            says "$off" lm connect site-a --reason again || exit 1
+            # It stays off when the service comes again.
+            kill -KILL $(host_pid site-a sitemanager)
+            eventually 10 gone sm status >/dev/null 2>&1
+            start site-a-again site-a "$bin/sitemanager" run --directory $state/site-a --agents $state/site-a.yaml
+            eventually 20 says "$off" lm connect site-a --reason again || exit 1
+            says "$off" sm status || exit 1
+            sm remote on || exit 1
+            eventually 20 reconnected || { lm connect site-a --reason again; exit 1; }
+            fetch $(alias_of site-a server) 8000/ >/dev/null || exit 1
+            gm audit verify || exit 1
+            for entry in 'veto .*operation="switchOff"' 'veto .*agents="server"' 'veto .*operation="switchOn"' \
+              'disconnect .*remote access is switched off on site: maintenance'; do
+              gm audit list | grep -q -e "$entry" || { echo "no entry $entry"; gm audit list; exit 1; }
+            done
             """#)
         print(output.text)
       }

@@ -12,6 +12,8 @@ public struct AuditEvent: Hashable, Sendable, Codable {
     /// Something was changed by an operation: of rules, and of anything else.
     case ruleChange, change
     case connect, disconnect
+    /// A site's operator has switched agents off, or on again.
+    case veto
     /// Events are missing here: there was no room for them while the audit couldn't be written.
     case omitted
 

@@ -30,6 +30,8 @@ public enum AccessDenial: Error, Hashable, Sendable {
   case morePorts(agent: String)
   /// What the account may use of it doesn't fit a grant.
   case tooManyRanges(agent: String)
+  /// On site, by its operator; with what was said there.
+  case switchedOff(agent: String, site: String, veto: String)
   /// A session was granted more of it than is allowed now.
   case fewerPorts(agent: String, left: PortLimits)
 }
@@ -61,6 +63,7 @@ extension AccessDenial: CustomStringConvertible {
     case .tooManyRanges(let agent):
       "the rules allow more than \(ControlProtocol.portRangeLimit) port ranges of agent \(agent): rules with fewer and "
         + "wider ones are needed"
+    case .switchedOff(let agent, let site, let veto): "agent \(agent) of site \(site): \(veto)"
     case .fewerPorts(let agent, let left): "the rules now allow only \(left) of agent \(agent): connect again"
     }
   }

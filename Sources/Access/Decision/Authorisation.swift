@@ -85,6 +85,12 @@ extension Authorisation {
       }
     }
     if result.agents.isEmpty, let firstDenial { throw firstDenial }
+    // One that is off may be on again soon: it is the site that cuts it. But where all are off there is no access.
+    if let first = result.agents.first?.description, let veto = first.veto,
+      result.agents.allSatisfy({ $0.description.veto != nil })
+    {
+      throw .switchedOff(agent: first.name, site: siteName, veto: veto)
+    }
     result.endsWithAccount = result.until != nil && result.until == account.expires
     return result
   }

@@ -66,6 +66,43 @@ extension Front {
     }
   }
 
+  /// Tells the audit and the LinkManagers what a site's operator has switched off or on since the site last said.
+  func judgeVetoes(of site: String, _ agents: [AgentDescription]) {
+    let before = vetoes[site] ?? [:]
+    var current: [String: String] = [:]
+    for agent in agents { current[agent.name] = agent.veto }
+    guard current != before else { return }
+    vetoes[site] = current.isEmpty ? nil : current
+    let off = current.keys.filter { current[$0] != before[$0] }.sorted()
+    let on = before.keys.filter { current[$0] == nil }.sorted()
+    for (operation, names) in [("switchOff", off), ("switchOn", on)] where !names.isEmpty {
+      var event = AuditEvent(.veto)
+      event.site = site
+      event.agents = names
+      event.operation = operation
+      let said = Set(names.compactMap { current[$0] }).sorted().joined(separator: "; ")
+      if !said.isEmpty { event.reason = said }
+      audit(event)
+      logger.notice(
+        "switched on site",
+        metadata: [
+          "site": "\(site)", "operation": "\(operation)", "agents": "\(names.joined(separator: " "))",
+          "reason": "\(said)",
+        ])
+    }
+    let changed = Set(off + on)
+    for id in sessions.ids(where: { $0.site == site }) {
+      guard let session = sessions[id] else { continue }
+      let names = session.agents.filter(changed.contains)
+      guard !names.isEmpty else { continue }
+      let states = names.map { name in
+        let state = agents.first { $0.name == name }?.state
+        return (name, AgentStates.Condition(state: state, veto: current[name]))
+      }
+      send(.agentStates(AgentStates(id: id, agents: Dictionary(states) { first, _ in first })), to: session.owner)
+    }
+  }
+
   // MARK: Audit
 
   func auditEvent(opening session: GateSession, address: String) -> AuditEvent {
@@ -113,6 +150,7 @@ struct ConnectRefusal: Error {
     switch denial {
     case .siteUnknown: (reason, code) = (.unknownSite, .unknownSite)
     case .agentUnknown: (reason, code) = (.unknownAgent, .notPermitted)
+    case .switchedOff: (reason, code) = (.switchedOff, .notPermitted)
     case .reasonRequired: (reason, code) = (.reasonMissing, .notPermitted)
     default: (reason, code) = (.notAllowed, .notPermitted)
     }

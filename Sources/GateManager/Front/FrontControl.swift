@@ -91,6 +91,7 @@ extension Front {
     guard new != membership else { return }
     membership = new
     siteOutages = siteOutages.filter { new.siteKeys[$0.key] != nil }
+    vetoes = vetoes.filter { new.siteKeys[$0.key] != nil }
     for session in sessions.ids(where: { new.identities[$0.clientKey] == nil || new.siteKeys[$0.site] != $0.siteKey }) {
       endSession(session, .membershipEnded)
     }
@@ -166,6 +167,7 @@ extension Front {
     registry.announce(agents, features, by: name, on: id)
     if registry.sites[name]?.connection == id {
       announced.set(name, SiteAnnouncement(agents, features: features))
+      judgeVetoes(of: name, agents)
     }
     judgeSessionsAnew(at: name)
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])

@@ -5,7 +5,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
   case idleStranger, silent
   case brokenTLS, slowReader, fenced, membershipEnded, disconnected, stopping
   case badCredentials, badCode, throttled, busy
-  case unknownSite, siteOffline, unknownAgent, notAllowed, reasonMissing, tooManySessions
+  case unknownSite, siteOffline, unknownAgent, notAllowed, switchedOff, reasonMissing, tooManySessions
   case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded, accessEnded
 
   /// What is said to those whose connection ends.
@@ -41,6 +41,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .siteOffline: "the site isn't connected"
     case .unknownAgent: "no such agent"
     case .notAllowed: "no rule allows it"
+    case .switchedOff: "switched off on site"
     case .reasonMissing: "a reason is asked for"
     case .tooManySessions: "too many sessions"
     case .noCertificate: "no client certificate"

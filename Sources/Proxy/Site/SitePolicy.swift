@@ -16,6 +16,8 @@ public struct SiteRule: Equatable, Sendable {
   public var interface: SiteInterface?
   /// Whether what this agent's flows carry may be captured from remote.
   public var capture = false
+  /// Why the operator on site has switched it off, as its user is told: then nothing of it is reached. `nil` if it is on.
+  public var veto: String?
 
   public init(
     agent: String, device: IPPrefix?, tcp: [PortRange], udp: [PortRange], ftp: [PortRange] = [], echo: Bool
@@ -104,7 +106,7 @@ public struct SitePolicy: Sendable {
   func permits(
     agent: String, _ kind: StreamProtocol, _ target: Endpoint, isFTPData: Bool = false
   ) -> Bool {
-    guard let rule = rules[agent], granted?.contains(agent) ?? true else { return false }
+    guard let rule = rules[agent], rule.veto == nil, granted?.contains(agent) ?? true else { return false }
     guard let transport = kind.transport else { return Self.offers(rule, kind) }
     guard rule.device?.contains(target.address) == true else { return false }
     if isFTPData { return !rule.ftp.isEmpty }
@@ -139,6 +141,8 @@ public struct SitePolicy: Sendable {
     if let expires, now >= expires { throw Refusal(.grantEnded) }
     guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
     guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
+    // Older LinkManagers know no reason of its own for it.
+    if let veto = rule.veto { throw Refusal(.portNotPermitted, "agent \(rule.agent): \(veto)") }
     return rule
   }
 

@@ -197,6 +197,26 @@ import Testing
     }
   }
 
+  @Test func whatIsOffIsNotReached() throws {
+    var (off, cell) = (Self.plc, Self.cell)
+    off.veto = "switched off on site: press 4"
+    cell.veto = "switched off on site"
+    var policy = SitePolicy(rules: [Self.plc, Self.ping], granted: nil, expires: nil)
+    policy.replaceRules([off, Self.ping, cell])
+    let target = Endpoint(try #require(IPAddress("192.168.1.10")), 102)
+    #expect(!policy.permits(agent: "plc", .tcp, target) && !policy.permits(agent: "cell", .capture, .unspecified))
+    #expect(refusal(policy, "cell", .discovery) == .portNotPermitted)
+    #expect(reason(judge(policy, "ping", .icmp, port: 0)) == nil)
+    guard case .failure(let told) = judge(policy, "plc") else {
+      Issue.record("it is reached")
+      return
+    }
+    #expect(
+      told.description == "the agent doesn't permit the port: agent plc: switched off on site: press 4")
+    policy.replaceRules([Self.plc])
+    #expect(reason(judge(policy, "plc")) == nil)
+  }
+
   @Test func openFlowsAreJudgedByNewRules() throws {
     let target = Endpoint(try #require(IPAddress("192.168.1.10")), 102)
     var policy = SitePolicy(rules: [Self.plc], granted: ["plc"], expires: nil)
