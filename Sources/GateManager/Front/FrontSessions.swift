@@ -220,10 +220,13 @@ extension Front {
     case .site(let name): guard session.site == name else { return }
     }
     let reason = ending.reason.escaped.prefix(bytes: GateLimits.reasonBytes)
+    var story = "\(identity.name): \(reason)"
+    // The site counts the same time, and may be a little earlier: what ended it is the rule or the account all the same.
+    if let limit = session.limit, now + .seconds(1) >= session.expires { story = "\(limit) (\(story))" }
     guard forget(ending.id, reason) != nil else { return }
     totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
-    logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
-    audit(auditEvent(ending: session, reason: "\(identity.name): \(reason)"))
+    logger.notice("session ended", metadata: metadata(session, reason: story))
+    audit(auditEvent(ending: session, reason: story))
     if session.stage == .relayed { relay.cancel(ending.id) }
     tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
   }
