@@ -124,8 +124,11 @@ extension ControlMessage {
     public var csr: String
     /// The PC's name.
     public var pc: String
+    /// A one-time code, where GateManager asks for one.
+    public var code: String?
 
-    public init(user: String, password: String, csr: String, pc: String) {
+    public init(user: String, password: String, csr: String, pc: String, code: String? = nil) {
+      self.code = code
       self.user = user
       self.password = password
       self.csr = csr

@@ -249,9 +249,10 @@ import Testing
     var site = try #require(state.sites["a-north"])
     ann.pcs.removeAll()
     ann.password = "other"
+    ann.oneTimeCode?.used = 7
     site.key = nil
     let before = state.decisions
-    state.apply([.putAccount(ann), .putSite(site)])
+    state.apply([.putAccount(ann), .putSite(site), .putCodeRule(CodeRule(domain: .root, role: .linkUser))])
     #expect(state.decisions == before)
     ann.isEnabled = false
     site.domain = .root

@@ -25,6 +25,7 @@ extension WholeSystem {
         grep -qF -e "$1" <<<"$text" || { echo "without '$1': $text"; return 1; }
       }
       sm() { briefly site-a "$bin/sitemanager" "$@" --directory "$state/site-a"; }
+      is_gone() { [ -z "$(host_pid "$1" "$2")" ]; }
       reachable() { fetch "$1" 8000/ >/dev/null 2>&1; }
       reconnected() { connect_once site-a >/dev/null 2>&1; }
 
@@ -56,6 +57,62 @@ extension WholeSystem {
             eventually 30 reachable $server || { echo "not reachable again"; lm status; exit 1; }
             says "permits tcp 8000, not 22" lm explain $server:22 || exit 1
             gm audit verify
+            """#)
+        print(output.text)
+      }
+    }
+
+    @Test("a reason is asked for, and the end of a slot cuts what is open, to the second")
+    func endOfASlot() throws {
+      try World.run { world in
+        print(try world.require("slot_ends && gm audit verify", limit: 240).text)
+      }
+    }
+
+    @Test("codes of an authenticator app are asked for, taken once, and slowed down when they are guessed")
+    func oneTimeCodes() throws {
+      try World.run { world in
+        let output = try world.require(
+          Self.tools + #"""
+            log_in() {
+              briefly pc "$bin/linkmanager" login --directory "$state/linkmanager-2" --gate "$gate_name" --user technician \
+                --password-file "$state/password" --yes "$@"
+            }
+            # Not within the last seconds of a step: the next one would be another.
+            code() {
+              while [ $(($(date +%s) % 30)) -gt 25 ]; do sleep 1; done
+              oathtool --totp --base32 "$secret" --now "@$(($(date +%s) + ${1-0}))"
+            }
+            uri=$(gm account totp enrol technician) || exit 1
+            secret=$(sed -n 's/.*secret=\([A-Z2-7]*\)&.*/\1/p' <<<"$uri")
+            [ ${#secret} = 32 ] && says "otpauth://totp/gm.example:technician?" echo "$uri" || exit 1
+            says "a one-time code is asked for" log_in || exit 1
+            log_in && exit 1
+            code >$state/code
+            log_in --code-file - <$state/code || exit 1
+            says "wrong, or was used" log_in --code-file $state/code || exit 1
+            # Not after a restart either.
+            kill -TERM $(host_pid relay gatemanager)
+            eventually 10 is_gone relay gatemanager || exit 1
+            start gatemanager-again relay "$bin/gatemanager" run --directory "$state/gatemanager" --listen "$gate_listen"
+            eventually 15 says "connections" gm status || exit 1
+            says "wrong, or was used" log_in --code-file $state/code || exit 1
+            code 30 | log_in --code-file - || exit 1
+            # Required by role: who has none can't log in.
+            gm domain require-code ROOT --role mobile && gm account add bob --role mobile --password-file $state/password || exit 1
+            says "you have none" briefly pc "$bin/linkmanager" login --directory "$state/linkmanager-3" \
+              --gate "$gate_name" --user bob --password-file "$state/password" --yes || exit 1
+            says missing gm account list || exit 1
+            for _ in 1 2 3 4 5 6; do code 600 | log_in --code-file - >/dev/null 2>&1; done
+            says "too many failed tries" log_in --code-file $state/code || exit 1
+            gm audit verify || exit 1
+            gm audit list >$state/audit
+            for entry in 'refusal .*reason="no one-time code"' 'refusal .*reason="a used one-time code"' \
+              'refusal .*reason="a wrong one-time code"' 'change .*operation="enrolOneTimeCode"' \
+              'refusal .*reason="no one-time codes enrolled"'; do
+              grep -q -e "$entry" $state/audit || { echo "no entry $entry"; cat $state/audit; exit 1; }
+            done
+            ! grep -q "$secret" $state/audit $state/log/*
             """#)
         print(output.text)
       }

@@ -13,8 +13,12 @@ enum OperationLists {
     case .listDomains:
       let counts = Dictionary(grouping: state.accounts.values, by: \.domain).mapValues(\.count)
       return .domains(
-        visible.sorted().map {
-          OperationAnswer.DomainRow(path: $0, sites: state.sites(in: $0).count, accounts: counts[$0] ?? 0)
+        visible.sorted().map { path in
+          let roles = AccountRole.allCases.filter { role in
+            path.upwards.contains { state.codeRules.contains(CodeRule(domain: $0, role: role)) }
+          }
+          return OperationAnswer.DomainRow(
+            path: path, sites: state.sites(in: path).count, accounts: counts[path] ?? 0, codeRoles: roles)
         })
     case .listAccounts:
       return .accounts(
@@ -25,7 +29,8 @@ enum OperationLists {
           return OperationAnswer.AccountRow(
             name: account.name, domain: account.domain, joined: account.joined.filter { visible.contains($0) },
             role: account.role, isEnabled: account.isEnabled, expires: account.expires, created: account.created,
-            groups: groups, pcs: account.pcs.map(\.name))
+            groups: groups, hasOneTimeCode: account.oneTimeCode != nil,
+            requiresOneTimeCode: state.requiresOneTimeCode(account), pcs: account.pcs.map(\.name))
         })
     case .listGroups:
       return .groups(

@@ -20,7 +20,10 @@ extension Front {
         }
       case .login(let body, let request):
         let name = body.user.prefix(bytes: 64)
-        ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
+        var keys = ["host:\(connection.host)", "login:\(name)@\(connection.host)"]
+        // Whoever knows a password may guess codes from many addresses.
+        if body.code != nil { keys.append("\(LoginThrottle.codePrefix)\(name)") }
+        ask(id, connection, request, keys: keys) {
           .login(body, address: connection.address, connection: id, request: request)
         }
       case .agents(let agents, let features, _): announced(agents, features, id, connection)
@@ -75,7 +78,13 @@ extension Front {
         send(answer, to: id, request: request)
       case .refused(let reason, let failure):
         count(reason)
-        if reason == .badCredentials || reason == .badCode { throttle.failed(keys, now: now) }
+        switch reason {
+        case .badOneTimeCode: throttle.failed(keys, now: now)
+        // No code was judged: nobody is kept out who knows the password.
+        case .badCredentials, .badCode:
+          throttle.failed(keys.filter { !$0.hasPrefix(LoginThrottle.codePrefix) }, now: now)
+        default: break
+        }
         logger.warning("request refused", metadata: ["reason": "\(reason.text)", "address": "\(address)"])
         send(.failure(failure), to: id, request: request)
       }

@@ -4,7 +4,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
   case noHello, incompatible, wrongRole, notRegistered, malformed, misplaced, endlessMessage, tooFast, tooManyTries
   case idleStranger, silent
   case brokenTLS, slowReader, fenced, membershipEnded, disconnected, stopping
-  case badCredentials, badCode, throttled, busy
+  case badCredentials, codeMissing, badOneTimeCode, badCode, throttled, busy
   case unknownSite, siteOffline, unknownAgent, notAllowed, switchedOff, reasonMissing, tooManySessions
   case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded, accessEnded
 
@@ -34,6 +34,8 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .disconnected: "the peer left"
     case .stopping: "the service stops"
     case .badCredentials: "wrong user or password"
+    case .codeMissing: "no one-time code"
+    case .badOneTimeCode: "wrong or used one-time code"
     case .badCode: "unknown, used or expired enrolment code"
     case .throttled: "too many failed tries"
     case .busy: "too much to do"
