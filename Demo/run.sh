@@ -104,6 +104,8 @@ if start_hosts; then
   if [ -z "${HOLD-}" ]; then
     step "disconnecting one site" disconnected
     step "a rule that is switched off" rule_revoked
+    step "a reason is asked for, and the end of a time slot cuts what is open" slot_ends
+    step "an agent that is switched off on site" switched_off_on_site
     step "audit" audit_is_whole
   fi
 else

@@ -213,13 +213,70 @@ rule_revoked() {
 
 web_is_gone() { ! probe "$(alias_of site-a web)" 80 1 >/dev/null; }
 
+# hold_open ADDRESS PORT: a connection from the PC that stays open until it is cut; its process is $held.
+hold_open() {
+  at pc bash -c "exec 3<>/dev/tcp/$1/$2 && cat <&3 >/dev/null" 2>/dev/null &
+  held=$!
+  sleep 1
+  kill -0 "$held"
+}
+
+held_is_cut() { ! kill -0 "$held" 2>/dev/null; }
+
+# A rule that asks for a reason, and is open until the end of this minute: what is open then is cut on time.
+slot_ends() {
+  local start end rule said late
+  # Enough of the minute has to be left to connect in it.
+  start=$(date +%s)
+  if [ $((start % 60)) -gt 40 ]; then
+    sleep $((60 - start % 60))
+    start=$(date +%s)
+  fi
+  end=$(((start / 60 + 1) * 60))
+  said=$(date -u -d "@$end" +%H:%M)
+  [ "$said" != 00:00 ] || said=24:00
+  lm disconnect site-a >/dev/null
+  gm rule disable 1 &&
+    rule=$(gm rule add --account technician --slot "* $(date -u -d "@$start" +%H:%M)-$said" --zone UTC --require-reason) ||
+    return 1
+  said=$(lm connect site-a 2>&1) && { echo "connected without a reason"; return 1; }
+  grep -q "rule $rule asks for a reason" <<<"$said" || { echo "$said"; return 1; }
+  connect_site site-a && hold_open "$(alias_of site-a server)" 22 || return 1
+  eventually 65 held_is_cut || { echo "it isn't cut"; return 1; }
+  late=$(awk -v end="$end" -v now="$EPOCHREALTIME" 'BEGIN { printf "%.1f", now - end }')
+  said=$(gm why technician site-a server --with-reason) && { echo "it is still allowed: $said"; return 1; }
+  gm audit list | grep -q "disconnect .*reason=\"the time of rule $rule is over" || { gm audit list; return 1; }
+  gm rule remove "$rule" && gm rule enable 1 || return 1
+  eventually 60 connect_once site-a || return 1
+  echo "cut $late s after the slot's end; $said"
+  awk -v late="$late" 'BEGIN { exit !(late > -0.5 && late < 2) }'
+}
+
+# The operator on site switches an agent off: what is open is cut at once, and everybody is told why.
+switched_off_on_site() {
+  local began cut said
+  hold_open "$(alias_of site-a server)" 22 || return 1
+  began=$EPOCHREALTIME
+  briefly site-a "$bin/sitemanager" remote off server --reason "press 4 is being set up" --directory "$state/site-a" ||
+    return 1
+  eventually 5 held_is_cut || { echo "it isn't cut"; return 1; }
+  cut=$(awk -v began="$began" -v now="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", now - began }')
+  said=$(lm explain "$(alias_of site-a server):22") && { echo "it is permitted: $said"; return 1; }
+  grep -q "switched off on site: press 4 is being set up" <<<"$said" || { echo "$said"; return 1; }
+  probe "$(alias_of site-a web)" 80 >/dev/null || { echo "another agent is gone, too"; return 1; }
+  briefly site-a "$bin/sitemanager" remote on server --directory "$state/site-a" || return 1
+  eventually 5 probe "$(alias_of site-a server)" 22 1 || return 1
+  echo "cut after $cut: $said"
+}
+
 # Who did what is all there, and as it was written.
 audit_is_whole() {
   local whole entries
   whole=$(gm audit verify) || { echo "$whole"; return 1; }
   entries=$(gm audit list) || return 1
   for kind in created login enrolment "connect .*reason=\"demonstration $marker" "disconnect .*bytesFromSite" \
-    'ruleChange .*object="rule 1 off"' 'refusal .*operation="connect"'; do
+    'ruleChange .*object="rule 1 off"' 'refusal .*operation="connect"' \
+    'disconnect .*reason="the time of rule' 'veto .*operation="switchOff"' 'veto .*operation="switchOn"'; do
     grep -q "relayvpn-gate - $kind" <<<"$entries" || { echo "no entry for $kind"; echo "$entries"; return 1; }
   done
   echo "$(wc -l <<<"$entries") entries, $whole"

@@ -34,6 +34,8 @@ public struct AgentDescription: Hashable, Sendable {
   public var about: String?
   /// What state the agent is in; `nil` if nobody has said.
   public var state: AgentState?
+  /// Why the site's operator has switched it off; `nil` if it is on. Of one that is off nothing can be reached.
+  public var veto: String?
 
   public init(
     name: String, target: Target, address: String? = nil, tcp: [PortRange] = [], udp: [PortRange] = [],
@@ -71,7 +73,7 @@ public struct AgentDescription: Hashable, Sendable {
 
 extension AgentDescription: Codable {
   private enum CodingKeys: String, CodingKey {
-    case name, kind, family, prefixLength, address, tcp, udp, ftp, icmp, interface, capture, about, state
+    case name, kind, family, prefixLength, address, tcp, udp, ftp, icmp, interface, capture, about, state, veto
   }
 
   private static let deviceKind = "device"
@@ -109,6 +111,8 @@ extension AgentDescription: Codable {
     guard (about?.utf8.count ?? 0) <= ControlProtocol.textLimit else { throw refuse(.about, "too long") }
     // A state that a later version adds is no reason to lose the agent.
     state = try container.decodeIfPresent(String.self, forKey: .state).flatMap(AgentState.init)
+    veto = try container.decodeIfPresent(String.self, forKey: .veto)
+    guard (veto?.utf8.count ?? 0) <= ControlProtocol.textLimit else { throw refuse(.veto, "too long") }
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -134,5 +138,6 @@ extension AgentDescription: Codable {
     if capture { try container.encode(capture, forKey: .capture) }
     try container.encodeIfPresent(about, forKey: .about)
     try container.encodeIfPresent(state, forKey: .state)
+    try container.encodeIfPresent(veto, forKey: .veto)
   }
 }

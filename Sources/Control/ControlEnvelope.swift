@@ -47,7 +47,7 @@ public enum ControlError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension ControlEnvelope: Codable {
-  private enum CodingKeys: String, CodingKey { case type, request, agents, sites, ticket, id }
+  private enum CodingKeys: String, CodingKey { case type, request, agents, features, sites, ticket, id }
 
   public init(from decoder: any Decoder) throws {
     let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -68,13 +68,16 @@ extension ControlEnvelope: Codable {
       case "enrolled": .enrolled(try ControlMessage.Enrolled(from: decoder))
       case "login": .login(try ControlMessage.Login(from: decoder))
       case "loggedIn": .loggedIn(try ControlMessage.LoggedIn(from: decoder))
-      case "agents": .agents(try agents())
+      case "agents":
+        .agents(
+          try agents(), features: try container.decodeIfPresent(SiteFeatures.self, forKey: .features))
       case "report": .report(try SiteReport(from: decoder))
       case "list": .list
       case "sites": .sites(try container.decode([ControlMessage.SiteSummary].self, forKey: .sites))
       case "connect": .connect(try ControlMessage.Connect(from: decoder))
       case "session": .session(try ControlMessage.Session(from: decoder))
       case "dial": .dial(try ControlMessage.Dial(from: decoder))
+      case "agentStates": .agentStates(try AgentStates(from: decoder))
       case "cancel": .cancel(try ControlMessage.Ending(from: decoder))
       case "revoke": .revoke(try ControlMessage.Ending(from: decoder))
       case "sessionEnded": .sessionEnded(try ControlMessage.Ending(from: decoder))
@@ -98,12 +101,15 @@ extension ControlEnvelope: Codable {
     case .enrolled(let body): try body.encode(to: encoder)
     case .login(let body): try body.encode(to: encoder)
     case .loggedIn(let body): try body.encode(to: encoder)
-    case .agents(let agents): try container.encode(agents, forKey: .agents)
+    case .agents(let agents, let features):
+      try container.encode(agents, forKey: .agents)
+      try container.encodeIfPresent(features, forKey: .features)
     case .report(let body): try body.encode(to: encoder)
     case .sites(let sites): try container.encode(sites, forKey: .sites)
     case .connect(let body): try body.encode(to: encoder)
     case .session(let body): try body.encode(to: encoder)
     case .dial(let body): try body.encode(to: encoder)
+    case .agentStates(let body): try body.encode(to: encoder)
     case .cancel(let body), .revoke(let body), .sessionEnded(let body): try body.encode(to: encoder)
     case .attach(let ticket): try container.encode(ticket, forKey: .ticket)
     case .ping(let id), .pong(let id): try container.encode(id, forKey: .id)
@@ -130,6 +136,7 @@ extension ControlMessage {
     case .connect: "connect"
     case .session: "session"
     case .dial: "dial"
+    case .agentStates: "agentStates"
     case .cancel: "cancel"
     case .revoke: "revoke"
     case .sessionEnded: "sessionEnded"

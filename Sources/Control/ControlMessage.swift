@@ -12,8 +12,9 @@ public enum ControlMessage: Hashable, Sendable {
   case enrolled(Enrolled)
   case login(Login)
   case loggedIn(LoggedIn)
-  /// SiteManager → GateManager: all of its agents, whenever one has changed.
-  case agents([AgentDescription])
+  /// SiteManager → GateManager: all of its agents, whenever one has changed, and what else it can do, which older ones
+  /// don't say.
+  case agents([AgentDescription], features: SiteFeatures? = nil)
   /// SiteManager → GateManager: for the audit.
   case report(SiteReport)
   /// LinkManager → GateManager: which sites may I see?
@@ -28,6 +29,8 @@ public enum ControlMessage: Hashable, Sendable {
   case cancel(Ending)
   /// GateManager → both: cut the session at once.
   case revoke(Ending)
+  /// GateManager → LinkManager: agents of a session are in another state now.
+  case agentStates(AgentStates)
   /// GateManager → both: the session is over.
   case sessionEnded(Ending)
   /// On a data connection: let me meet the other holder of this session.
@@ -123,8 +126,11 @@ extension ControlMessage {
     public var csr: String
     /// The PC's name.
     public var pc: String
+    /// A one-time code, where GateManager asks for one.
+    public var code: String?
 
-    public init(user: String, password: String, csr: String, pc: String) {
+    public init(user: String, password: String, csr: String, pc: String, code: String? = nil) {
+      self.code = code
       self.user = user
       self.password = password
       self.csr = csr
@@ -182,8 +188,14 @@ extension ControlMessage {
     /// To be compared with the one that was pinned.
     public var siteKey: KeyHash
     public var agents: [AgentDescription]
+    /// As the site has announced them, if it has.
+    public var features: SiteFeatures?
 
-    public init(id: SessionID, ticket: Ticket, grant: SignedGrant, siteKey: KeyHash, agents: [AgentDescription]) {
+    public init(
+      id: SessionID, ticket: Ticket, grant: SignedGrant, siteKey: KeyHash, agents: [AgentDescription],
+      features: SiteFeatures? = nil
+    ) {
+      self.features = features
       self.id = id
       self.ticket = ticket
       self.grant = grant

@@ -2,6 +2,7 @@
 public enum FailureCode: Hashable, Sendable {
   case unknownSite, siteOffline, notPermitted, badCredentials
   case codeUnknown, codeExpired, tooManyAttempts
+  case oneTimeCodeRequired, badOneTimeCode
   case versionIncompatible, malformed, internalError, busy
   /// What a later version has added.
   case other(String)
@@ -9,7 +10,8 @@ public enum FailureCode: Hashable, Sendable {
   private static let known: [(FailureCode, String)] = [
     (.unknownSite, "unknownSite"), (.siteOffline, "siteOffline"), (.notPermitted, "notPermitted"),
     (.badCredentials, "badCredentials"), (.codeUnknown, "codeUnknown"), (.codeExpired, "codeExpired"),
-    (.tooManyAttempts, "tooManyAttempts"), (.versionIncompatible, "versionIncompatible"), (.malformed, "malformed"),
+    (.tooManyAttempts, "tooManyAttempts"), (.oneTimeCodeRequired, "oneTimeCodeRequired"),
+    (.badOneTimeCode, "badOneTimeCode"), (.versionIncompatible, "versionIncompatible"), (.malformed, "malformed"),
     (.internalError, "internalError"), (.busy, "busy"),
   ]
 }

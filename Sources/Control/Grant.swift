@@ -22,6 +22,9 @@ public struct Grant: Hashable, Sendable, Codable {
   /// The LinkManager's key.
   public var clientKey: KeyHash
   public var agents: Agents
+  /// The ports that are given of an agent, by its name: of one that isn't named here, all that the site itself permits.
+  /// An interface has none, and of its agent nothing is given then. A critical claim.
+  public private(set) var ports: [String: PortLimits]?
   /// Seconds since 1970.
   public var notBefore, notAfter: Int64
   /// What the user gave as the purpose.
@@ -32,7 +35,7 @@ public struct Grant: Hashable, Sendable, Codable {
 
   public init(
     session: SessionID, gate: String, site: String, siteKey: KeyHash, user: String, pc: String, clientKey: KeyHash,
-    agents: Agents, notBefore: Int64, notAfter: Int64, reason: String? = nil
+    agents: Agents, ports: [String: PortLimits] = [:], notBefore: Int64, notAfter: Int64, reason: String? = nil
   ) {
     self.session = session
     self.gate = gate
@@ -42,10 +45,18 @@ public struct Grant: Hashable, Sendable, Codable {
     self.pc = pc
     self.clientKey = clientKey
     self.agents = agents
+    // Without limits it says what it has always said, which every site understands.
+    self.ports = ports.isEmpty ? nil : ports
+    critical = ports.isEmpty ? nil : [Self.portsClaim]
     self.notBefore = notBefore
     self.notAfter = notAfter
     self.reason = reason
   }
+
+  /// The name of `ports` among critical claims.
+  public static let portsClaim = "ports"
+  /// Claims that this version understands.
+  static let knownClaims: Set<String> = [portsClaim]
 
   /// Whether this agent of the site is granted.
   public func permits(agent name: String) -> Bool {

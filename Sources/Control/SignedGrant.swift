@@ -40,8 +40,13 @@ public struct SignedGrant: Hashable, Sendable {
     guard key.isValid(signature: signature, of: bytes) else { throw .badSignature }
     let form: Form = try Self.read(bytes)
     guard form.version == Grant.version else { throw .unsupportedVersion(form.version) }
-    if let claim = form.critical?.first { throw .unsupportedClaim(claim) }
-    return try Self.read(bytes)
+    if let claim = form.critical?.first(where: { !Grant.knownClaims.contains($0) }) { throw .unsupportedClaim(claim) }
+    let grant: Grant = try Self.read(bytes)
+    // What is said to be critical can't be left out: nothing there would mean no limit.
+    if grant.critical?.contains(Grant.portsClaim) == true, grant.ports == nil {
+      throw .malformed(field: Grant.portsClaim, reason: "missing")
+    }
+    return grant
   }
 
   private static func saturating(_ time: Int64, _ difference: Int64) -> Int64 {
@@ -49,7 +54,7 @@ public struct SignedGrant: Hashable, Sendable {
     return overflow ? (difference < 0 ? .min : .max) : sum
   }
 
-  /// What has to be understood before the rest is read. This version knows no critical claim.
+  /// What has to be understood before the rest is read. Critical are claims of `Grant.knownClaims` alone, or it is refused.
   private struct Form: Decodable {
     let version: Int
     let critical: [String]?

@@ -8,11 +8,13 @@ internal import COpenSSL
 
   let aes256GCM: OpaquePointer?
   let sha256: OpaquePointer?
+  let sha1: OpaquePointer?
   let hkdf: OpaquePointer?
 
   private init() {
     unsafe aes256GCM = unsafe EVP_CIPHER_fetch(nil, "AES-256-GCM", nil)
     unsafe sha256 = unsafe EVP_MD_fetch(nil, "SHA256", nil)
+    unsafe sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
     unsafe hkdf = unsafe EVP_KDF_fetch(nil, "HKDF", nil)
   }
 }

@@ -80,7 +80,7 @@ public enum SHA256 {
   }
 }
 
-/// HMAC with SHA-256 (RFC 2104).
+/// HMAC (RFC 2104), with SHA-256 unless another hash is named.
 public enum HMAC {
   public static func authenticate(_ bytes: Span<UInt8>, key: Span<UInt8>) throws(CryptoError) -> SHA256.Digest {
     guard let algorithm = unsafe Algorithms.shared.sha256 else { throw CryptoError("HMAC", .library) }
@@ -96,5 +96,23 @@ public enum HMAC {
       guard done else { throw .last("HMAC") }
       return unsafe SHA256.Digest(bytesAt: UnsafeRawBufferPointer(out))
     }
+  }
+
+  /// With SHA-1, for one-time codes alone (RFC 6238): that hash's collisions are none of HMAC. 20 bytes.
+  public static func authenticateSHA1(_ bytes: Span<UInt8>, key: Span<UInt8>) throws(CryptoError) -> [UInt8] {
+    guard let algorithm = unsafe Algorithms.shared.sha1 else { throw CryptoError("HMAC", .library) }
+    var code = [UInt8](repeating: 0, count: 20)
+    let done = unsafe code.withUnsafeMutableBufferPointer { out in
+      unsafe bytes.withUnsafeBufferPointer { input in
+        unsafe key.withUnsafeBytes { key in
+          unsafe COpenSSL.HMAC(
+            algorithm, key.baseAddress, Int32(clamping: key.count), input.baseAddress, input.count, out.baseAddress, nil
+          )
+            != nil
+        }
+      }
+    }
+    guard done else { throw .last("HMAC") }
+    return code
   }
 }

@@ -34,6 +34,26 @@ public enum Hex {
   }
 }
 
+/// Base32 without padding (RFC 4648 section 6), as authenticator apps take it.
+public enum Base32 {
+  private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".utf8)
+
+  public static func encode(_ bytes: [UInt8]) -> String {
+    var text: [UInt8] = []
+    var (buffer, bits) = (UInt32(0), UInt32(0))
+    for byte in bytes {
+      buffer = buffer << 8 | UInt32(byte)
+      bits += 8
+      while bits >= 5 {
+        bits -= 5
+        text.append(alphabet[Int(buffer >> bits) & 31])
+      }
+    }
+    if bits > 0 { text.append(alphabet[Int(buffer << (5 - bits)) & 31]) }
+    return String(decoding: text, as: UTF8.self)
+  }
+}
+
 /// Base64 with padding (RFC 4648 section 4).
 public enum Base64 {
   private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)

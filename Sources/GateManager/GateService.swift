@@ -34,7 +34,7 @@ final class GateService: Sendable {
     let announced = AnnouncedAgents()
     let (state, revision) = store.snapshot
     let handover = StateHandover(store, after: revision) { mailbox.send(.changed($0)) }
-    operations = Operations(store: store, gateKey: keys.server.keyHash) {
+    operations = Operations(store: store, gateKey: keys.server.keyHash, issuer: keys.gate) {
       announced[$0]
     } changed: {
       handover.hand()

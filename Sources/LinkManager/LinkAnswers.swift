@@ -43,7 +43,8 @@ extension LinkService {
         let aliases = try await connect(
           site, agents: arguments["agent"].map { [$0] }, reason: arguments["reason"] ?? "")
         let flows =
-          await status().sites.first { $0.name == site }?.agents ?? aliases.map { LinkStatus.Agent($0, flows: 0) }
+          await status().sites.first { $0.name == site }?.agents
+          ?? aliases.map { LinkStatus.Agent($0, flows: 0, veto: $0.agent.veto) }
         return .success(ConnectAnswer(site: site, agents: flows))
       case "disconnect":
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
@@ -74,10 +75,24 @@ extension LinkService {
     }
     let transport = TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
     let destination = Endpoint(address, UInt16(arguments["port"] ?? "0") ?? 0)
+    // Sites that are wanted and away: the address may have been one of theirs.
+    let away = sites.filter { !$0.value.isConnected }.sorted { $0.key < $1.key }.map { name, site in
+      "; site \(name) is not connected: \(site.problem ?? "still trying")"
+    }.joined()
     guard let explanation = await explain(transport, destination) else {
       return .success(
         ExplainAnswer(
-          permitted: false, explanation: "\(transport) \(destination): denied: no site is connected"))
+          permitted: false, explanation: "\(transport) \(destination): denied: no site is connected\(away)"))
+    }
+    if case .denied(.noAgent) = explanation.verdict {
+      return .success(ExplainAnswer(permitted: false, explanation: "\(explanation)\(away)"))
+    }
+    if case .permitted(let alias, hostOffset: _) = explanation.verdict,
+      let veto = sites[alias.site]?.vetoes[alias.agent.name]
+    {
+      return .success(
+        ExplainAnswer(
+          permitted: false, explanation: "\(transport) \(destination): denied: agent \(alias.name): \(veto)"))
     }
     return .success(ExplainAnswer(permitted: explanation.isPermitted, explanation: "\(explanation)"))
   }

@@ -16,6 +16,8 @@ actor LinkService {
     var session: SessionID?
     var isConnected = false
     var aliases: [AgentAlias] = []
+    /// Why agents are switched off on site, by name.
+    var vetoes: [String: String] = [:]
     /// Attempts since it was last connected.
     var attempts = 0
     var problem: String?
@@ -52,6 +54,9 @@ actor LinkService {
   private(set) var sites: [String: Site] = [:]
   /// The device and the connection that nobody needs any more are being closed.
   private var resting = 0
+  /// What GateManager has said about sessions that aren't connected yet, the oldest first.
+  private var earlyStates: [AgentStates] = []
+  private static let earlyStatesLimit = 32
   /// What hides agents from this PC, or a part of its network.
   private var deviceProblem: String?
   private var epochs = 0
@@ -244,6 +249,10 @@ actor LinkService {
     guard sites[name]?.session == id else { return aliases }
     sites[name]?.aliases = aliases
     sites[name]?.isConnected = true
+    sites[name]?.vetoes = [:]
+    for alias in aliases { sites[name]?.vetoes[alias.agent.name] = alias.agent.veto }
+    for states in earlyStates where states.id == id { take(states) }
+    earlyStates.removeAll { $0.id == id }
     sites[name]?.attempts = 0
     sites[name]?.problem = nil
     sites[name]?.outages.recovered(now: Clock.now)
@@ -320,6 +329,7 @@ actor LinkService {
       }
     ) { notice in
       switch notice {
+      case .agentStates(let states): Task { await self.take(states) }
       case .sessionEnded(let ending), .revoke(let ending):
         log.info(
           "GateManager ended a session", metadata: ["session": "\(ending.id)", "reason": "\(ending.reason)"])
@@ -357,6 +367,21 @@ actor LinkService {
     guard let agents = await adapter?.agents else { return }
     for name in Array(sites.keys) where sites[name]?.isConnected == true {
       sites[name]?.aliases = agents.filter { $0.site == name }
+    }
+  }
+
+  /// Agents of a session are switched off on site, or on again.
+  private func take(_ states: AgentStates) {
+    guard let name = sites.first(where: { $0.value.session == states.id && $0.value.isConnected })?.key else {
+      earlyStates.append(states)
+      earlyStates.removeFirst(max(0, earlyStates.count - Self.earlyStatesLimit))
+      return
+    }
+    for (agent, condition) in states.agents {
+      sites[name]?.vetoes[agent] = condition.veto
+      log.notice(
+        "agent switched on site",
+        metadata: ["agent": "\(name)/\(agent)", "state": "\(condition.veto ?? "on")"])
     }
   }
 

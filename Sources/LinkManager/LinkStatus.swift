@@ -14,10 +14,12 @@ struct LinkStatus: Codable, Sendable {
     var tcp: String
     var udp: String
     var ping: Bool
-    /// IDLE, or UP and how many flows.
+    /// IDLE, UP and how many flows, or DOWN.
     var state: String
     var flows: Int
     var about: String?
+    /// Why it is switched off on site.
+    var veto: String?
   }
 
   struct Site: Codable, Sendable {
@@ -174,6 +176,11 @@ extension LinkStatus {
     for site in sites where site.state != "CONNECTED" {
       report.problems.append("site \(site.name) is not connected: \(site.problem ?? "still trying")")
     }
+    for site in sites {
+      for agent in site.agents {
+        if let veto = agent.veto { report.problems.append("agent \(site.name)/\(agent.name): \(veto)") }
+      }
+    }
     report.problems += memory?.problems(of: "memory") ?? []
     report.problems += report.process?.problems ?? []
     return report
@@ -187,7 +194,9 @@ extension LinkStatus.Site {
       name: name, state: site.session == nil ? "CONNECTING" : "CONNECTED", problem: site.problem,
       session: site.session.map { "\($0)" }, reason: site.reason, reconnects: site.outages.count,
       outages: site.outages.latest.map(OutageReport.init),
-      agents: site.aliases.map { LinkStatus.Agent($0, flows: flows[$0.agent.name] ?? 0) })
+      agents: site.aliases.map { alias in
+        LinkStatus.Agent(alias, flows: flows[alias.agent.name] ?? 0, veto: site.vetoes[alias.agent.name])
+      })
     guard let adapter else { return }
     let session = adapter.session
     connectedSeconds = (Kernel.Clock.now - adapter.since).milliseconds / 1000
@@ -209,14 +218,15 @@ extension LinkStatus.Site {
 }
 
 extension LinkStatus.Agent {
-  init(_ alias: AgentAlias, flows: Int) {
+  init(_ alias: AgentAlias, flows: Int, veto: String?) {
     let address = { (prefix: IPPrefix?) in
       prefix.map { $0.length == $0.address.bitWidth ? "\($0.address)" : "\($0)" }
     }
     let ports = { (ranges: [PortRange]) in ranges.map(\.description).joined(separator: ", ") }
     self.init(
       name: alias.agent.name, v4: address(alias.v4), v6: address(alias.v6), tcp: ports(alias.agent.tcp),
-      udp: ports(alias.agent.udp), ping: alias.agent.icmp, state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
-      about: alias.agent.about)
+      udp: ports(alias.agent.udp), ping: alias.agent.icmp,
+      state: veto == nil ? flows > 0 ? "UP:\(flows)" : "IDLE" : AgentState.down.rawValue, flows: flows,
+      about: alias.agent.about, veto: veto)
   }
 }

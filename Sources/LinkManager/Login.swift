@@ -19,6 +19,7 @@ struct Login: ParsableCommand {
       EXAMPLES
         linkmanager login --gate gm.example:443 --user ann
         linkmanager login --gate gm.example --user ann --password-file secret --gate-key sha256:0123…
+        oathtool --totp --base32 @secret | linkmanager login --gate gm.example --user ann --code-file - …
       """)
 
   @Option(help: "Where this PC keeps its key and its account.")
@@ -32,6 +33,12 @@ struct Login: ParsableCommand {
 
   @Option(help: ArgumentHelp("Read the password from the first line of a file instead of asking.", valueName: "file"))
   var passwordFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Read the one-time code from the first line of a file, `-` for standard input, instead of asking when one is needed.",
+      valueName: "file"))
+  var codeFile: String?
 
   @Option(help: ArgumentHelp("The GateManager's key, if it is known: no question then.", valueName: "sha256:…"))
   var gateKey: String?
@@ -60,9 +67,14 @@ struct Login: ParsableCommand {
       try judge(key, at: address, known: known, account: account)
     }
     let password = try readPassword()
+    var code: String?
+    if let codeFile {
+      code = try Self.firstLine(of: codeFile)
+      guard code?.isEmpty == false else { throw CommandFailure(.usage, "--code-file: there is no code in it") }
+    }
     try state.create()
     let key = try state.keyOrNew()
-    let answer = try ask(server, password, key)
+    let answer = try ask(server, password, key, code: code)
     let updated = Account(
       user: answer.user, pc: pc,
       gate: try GateBinding(
@@ -112,13 +124,7 @@ struct Login: ParsableCommand {
   private func readPassword() throws(CommandFailure) -> String {
     var password: String?
     if let passwordFile {
-      do throws(CryptoError) {
-        let bytes = try AtomicFile.read(passwordFile, limit: 4096)
-        let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
-        password = String(validating: line, as: UTF8.self)
-      } catch {
-        throw CommandFailure(error)
-      }
+      password = try Self.firstLine(of: passwordFile)
     } else {
       password = Terminal.readSecret("Password of \(EscapedText(user)): ")
     }
@@ -128,8 +134,20 @@ struct Login: ParsableCommand {
     return password
   }
 
+  /// `nil` for one that isn't UTF-8.
+  private static func firstLine(of path: String) throws(CommandFailure) -> String? {
+    do throws(CryptoError) {
+      let bytes = try AtomicFile.read(path == "-" ? "/dev/stdin" : path, limit: 4096)
+      return String(
+        validating: bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+    } catch {
+      throw CommandFailure(error)
+    }
+  }
+
+  /// - Parameter code: a one-time code; `nil` to ask for one if it turns out to be needed.
   private func ask(
-    _ server: GateServer, _ password: String, _ key: PrivateKey
+    _ server: GateServer, _ password: String, _ key: PrivateKey, code: String?
   ) throws(CommandFailure) -> ControlMessage.LoggedIn {
     let request: CertificateRequest
     do throws(CryptoError) {
@@ -138,7 +156,7 @@ struct Login: ParsableCommand {
       throw CommandFailure(.usage, "--user: \"\(user)\" can't be the name of a user")
     }
     let hello = ControlMessage.Hello(role: .linkManager, name: pc, software: LinkManagerCommand.software)
-    let message = ControlMessage.login(.init(user: user, password: password, csr: request.pem, pc: pc))
+    let message = ControlMessage.login(.init(user: user, password: password, csr: request.pem, pc: pc, code: code))
     do throws(GateError) {
       guard
         case .loggedIn(let answer) = try ControlExchange.request(
@@ -146,6 +164,11 @@ struct Login: ParsableCommand {
       else { throw .unexpected("another answer") }
       return answer
     } catch {
+      if code == nil, case .refused(let failure) = error, failure.code == .oneTimeCodeRequired,
+        let typed = Terminal.readSecret("One-time code of \(EscapedText(user)): ")
+      {
+        return try ask(server, password, key, code: typed)
+      }
       throw CommandFailure(error)
     }
   }

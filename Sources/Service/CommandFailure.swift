@@ -47,7 +47,8 @@ public struct CommandFailure: Error, Hashable, Sendable, CustomStringConvertible
 
   static func exitCode(for code: FailureCode) -> ExitCode {
     switch code {
-    case .notPermitted, .badCredentials, .codeUnknown, .codeExpired: .notPermitted
+    case .notPermitted, .badCredentials, .oneTimeCodeRequired, .badOneTimeCode, .codeUnknown, .codeExpired:
+      .notPermitted
     case .siteOffline, .busy, .tooManyAttempts: .temporaryFailure
     case .unknownSite: .data
     case .versionIncompatible, .malformed, .internalError, .other: .software

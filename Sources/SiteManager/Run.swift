@@ -53,11 +53,15 @@ struct Run: ParsableCommand {
     let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
     let signals = try ShutdownSignals()
     let file = agents
+    let remote = try RemoteSwitch(directory: state, log: log) { service.replaceRemoteAccess($0) }
     let management = try ManagementSocket(
       directory: directory, program: "sitemanager", version: SiteManagerCommand.version
     ) { request in
       switch request.command {
-      case "status": return .success(service.status(flows: request.arguments["flows"] != nil))
+      case "status":
+        var status = service.status(flows: request.arguments["flows"] != nil)
+        if let problem = remote.problem { status.problems.append(problem) }
+        return .success(status)
       case "metrics":
         let status = service.status()
         table.record(status)
@@ -74,10 +78,12 @@ struct Run: ParsableCommand {
           }
           return .failure("badConfiguration", "\(error)")
         }
+      case "remote": return service.answerRemote(request.arguments, remote)
       case "capture": return service.answerCapture(request.arguments)
       default: return .failure("unknownCommand", "there is no command \(request.command)")
       }
     }
+    try remote.start()
     try service.start()
     log.info("running", metadata: ["site": "\(binding.name)", "gate": "\(binding.gate.address)"])
     let network = HostNetworkMonitor.start {
@@ -88,6 +94,7 @@ struct Run: ParsableCommand {
     let signal = signals.wait()
     log.info("stopping", metadata: ["signal": "\(signal)"])
     management.stop()
+    remote.stop()
     service.captures.stop()
     network?.stop()
     service.stop()

@@ -12,7 +12,10 @@ struct SiteManagerCommand: ParsableCommand {
     abstract: "The gateway beside the devices: dials out to a GateManager and listens on nothing.",
     discussion: "A new site is bound once with `enroll`.",
     version: version,
-    subcommands: [Enroll.self, Run.self, Status.self, Metrics.self, Check.self, Reload.self, CaptureCommand.self])
+    subcommands: [
+      Enroll.self, Run.self, Status.self, Metrics.self, Check.self, Reload.self, RemoteCommand.self,
+      CaptureCommand.self,
+    ])
 
   /// Asks the running service of a directory.
   static func client(_ directory: String) -> ManagementClient {

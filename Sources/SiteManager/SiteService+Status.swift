@@ -17,9 +17,11 @@ extension SiteService {
     }
     let agents = state.agents.map { agent in
       let flows = sessions.reduce(0) { $0 + ($1.flowsByAgent[agent.name] ?? 0) }
+      let veto = state.remote.veto(of: agent.name)
       return SiteStatus.Agent(
-        name: agent.name, device: "\(agent.place)", state: flows > 0 ? "UP:\(flows)" : "IDLE", flows: flows,
-        about: agent.about)
+        name: agent.name, device: "\(agent.place)",
+        state: veto == nil ? flows > 0 ? "UP:\(flows)" : "IDLE" : AgentState.down.rawValue, flows: flows,
+        about: agent.about, veto: veto)
     }
     let isConnected = state.connectedSince != nil
     let outage = state.outages.latest.last
@@ -31,6 +33,7 @@ extension SiteService {
       problem: isConnected ? nil : outage.map { $0.latestFailure ?? $0.cause }, siteKey: "\(identity.keyHash)",
       agents: agents, sessions: sessions, arriving: state.arriving, sessionLimit: sessionLimit,
       refusals: state.refusals, totals: totals)
+    report.veto = state.remote.veto
     let captures = captures.reports
     if !captures.isEmpty { report.captures = captures }
     if wantsFlows {

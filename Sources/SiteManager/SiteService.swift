@@ -21,6 +21,8 @@ final class SiteService: Sendable {
 
   struct State {
     var agents: [AgentConfiguration]
+    /// What the operator on site has switched off.
+    var remote = RemoteAccess()
     var meetings: [SessionID: Meeting] = [:]
     var arriving = 0
     var connectedSince: Instant?
@@ -30,6 +32,25 @@ final class SiteService: Sendable {
     /// Of sessions that have ended.
     var totals = SiteStatus.Totals()
     var refusals: [String: UInt64] = [:]
+
+    /// What sessions are judged by.
+    var rules: [SiteRule] {
+      agents.map { agent in
+        var rule = agent.rule
+        rule.veto = remote.veto(of: agent.name)
+        return rule
+      }
+    }
+
+    /// What others are told.
+    var descriptions: [AgentDescription] {
+      agents.map { agent in
+        var description = agent.description
+        description.veto = remote.veto(of: agent.name)
+        if description.veto != nil { description.state = .down }
+        return description
+      }
+    }
   }
 
   /// Meetings under way at once: each has a thread.
@@ -88,13 +109,27 @@ final class SiteService: Sendable {
 
   /// Puts other agents in force: new flows are judged by them, and GateManager hears of them.
   func replaceAgents(_ agents: [AgentConfiguration]) {
-    let meetings = state.withLock { state in
-      state.agents = agents
-      return Array(state.meetings.values)
-    }
-    for meeting in meetings { meeting.session.replaceRules(agents.map(\.rule)) }
-    announce()
+    state.withLock { $0.agents = agents }
+    judgeAnew()
     log.info("agents replaced", metadata: ["agents": "\(agents.count)"])
+  }
+
+  /// The operator on site has switched something off or on: what is off is cut, and GateManager hears of it.
+  func replaceRemoteAccess(_ access: RemoteAccess) {
+    state.withLock { $0.remote = access }
+    judgeAnew()
+    var story: Logger.Metadata = ["remote": "\(access.veto ?? "on")"]
+    if let agents = access.agents { story["off"] = "\(agents.keys.sorted().joined(separator: " "))" }
+    log.notice("remote access switched", metadata: story)
+  }
+
+  private func judgeAnew() {
+    let (meetings, rules, veto) = state.withLock { (Array($0.meetings.values), $0.rules, $0.remote.veto) }
+    for meeting in meetings {
+      meeting.session.replaceRules(rules)
+      if let veto { meeting.session.end(veto) }
+    }
+    announce()
   }
 
   /// The host's links, addresses or routes have changed: connections that died of it are found and made anew.
@@ -157,9 +192,10 @@ final class SiteService: Sendable {
   }
 
   private func announce() {
-    let descriptions = state.withLock { $0.agents.map(\.description) }
+    let descriptions = state.withLock { $0.descriptions }
     do throws(ControlSendError) {
-      try client.withLock { $0 }?.send(.agents(descriptions))
+      try client.withLock { $0 }?.send(
+        .agents(descriptions, features: SiteFeatures([SiteFeatures.grantedPorts])))
     } catch {
       if error != .notConnected { log.warning("agents not announced", metadata: ["reason": "\(error)"]) }
     }
@@ -194,6 +230,11 @@ final class SiteService: Sendable {
   // MARK: Sessions
 
   private func arrive(_ dial: ControlMessage.Dial) {
+    if let veto = state.withLock({ $0.remote.veto }) {
+      state.withLock { $0.totals.sessionsRefused += 1 }
+      log.warning("session refused", metadata: ["session": "\(dial.id)", "reason": "\(veto)"])
+      return refuse(dial.id, veto)
+    }
     let isFull = state.withLock { state in
       guard state.arriving < arrivalLimit, state.meetings.count + state.arriving < sessionLimit else {
         state.totals.sessionsRefused += 1
@@ -227,7 +268,7 @@ final class SiteService: Sendable {
     let id = dial.id
     var log = log
     log[metadataKey: "session"] = "\(id)"
-    let rules = state.withLock { $0.agents.map(\.rule) }
+    let rules = state.withLock { $0.rules }
     do throws(ArrivalError) {
       let (session, grant) = try identity.meet(
         dial, rules: rules, ownAddresses: try Self.ownAddresses(), services: { self.services(of: $0) },
@@ -238,6 +279,10 @@ final class SiteService: Sendable {
         state.meetings[id] = Meeting(session: session, grant: grant, since: Clock.unixSeconds, began: Clock.now)
         return false
       }
+      // What has changed while it was met.
+      let (rules, veto) = state.withLock { ($0.rules, $0.remote.veto) }
+      session.replaceRules(rules)
+      if let veto { session.end(veto) }
       tellCaptures(to: session)
       log.info(
         "session open",

@@ -9,10 +9,12 @@ struct SiteStatus: Codable, Sendable {
   struct Agent: Codable, Sendable {
     var name: String
     var device: String
-    /// IDLE, or UP and how many flows.
+    /// IDLE, UP and how many flows, or DOWN.
     var state: String
     var flows: Int
     var about: String?
+    /// Why it is switched off here.
+    var veto: String?
   }
 
   struct Session: Codable, Sendable {
@@ -91,6 +93,8 @@ struct SiteStatus: Codable, Sendable {
   var outages: [OutageReport]
   /// Why there is no connection.
   var problem: String?
+  /// Why remote access is switched off here, if it is.
+  var veto: String?
   var siteKey: String
   var agents: [Agent]
   var sessions: [Session]
@@ -151,10 +155,14 @@ extension SiteStatus: CustomStringConvertible {
     var text = "site \(site) at \(gate): "
     text += connected ? "connected for \(Quantity.age(seconds: connectedSeconds ?? 0))" : "not connected"
     text += ", lost \(reconnects) times\nkey \(siteKey)\n"
+    if let veto { text += "! \(veto.escaped)\n" }
     for problem in problems { text += "! \(problem.escaped)\n" }
     for capture in captures ?? [] { text += "\(capture.text)\n" }
     var table = Table("AGENT", "DEVICE", "STATE", "ABOUT")
-    for agent in agents { table.append(agent.name, agent.device, agent.state, agent.about ?? "") }
+    for agent in agents {
+      let state = veto == nil && agent.veto != nil ? "\(agent.state): \(agent.veto ?? "")" : agent.state
+      table.append(agent.name, agent.device, state, agent.about ?? "")
+    }
     text += "\n\(table)\n\n\(sessionsText)"
     for (reason, count) in refusals.sorted(by: { $0.key < $1.key }) { text += "refused: \(reason): \(count)\n" }
     for (reason, count) in totals.drops.sorted(by: { $0.key < $1.key }) { text += "dropped: \(reason): \(count)\n" }

@@ -168,6 +168,46 @@ import Testing
     #expect(try AccessStore(path: directory.store, key: key).state == restored.state)
   }
 
+  /// What the version before has left, in a directory or as a backup, is brought up to date when it is opened.
+  @Test func aStoreOfBeforeIsTakenOver() throws {
+    let directory = try TemporaryDirectory()
+    let backup = "\(directory.path)/backup.sqlite"
+    let before = try filled(directory).state
+    try DatabaseQueue(path: directory.store).writeWithoutTransaction { db in
+      try db.execute(
+        sql: """
+          DROP TABLE account_totp; DROP TABLE code_rule;
+          DELETE FROM grdb_migrations WHERE identifier LIKE '2:%'; VACUUM INTO '\(backup)'
+          """)
+    }
+    for _ in 0..<2 {
+      let state = try AccessStore(path: directory.store, key: key).state
+      #expect(state.codeRules.isEmpty && state.accounts.values.allSatisfy { $0.oneTimeCode == nil })
+      #expect(
+        state.rules == before.rules && state.sites == before.sites && state.accounts.count == before.accounts.count)
+      try AccessStore.restore(backup, to: directory.store)
+    }
+  }
+
+  /// What an account's logins need is kept, and goes with the account and the domain.
+  @Test func oneTimeCodesAreKept() throws {
+    let directory = try TemporaryDirectory()
+    let store = try filled(directory)
+    var ann = try #require(store.state.accounts["a-ann"])
+    #expect(ann.oneTimeCode != nil && !store.state.codeRules.isEmpty)
+    ann.oneTimeCode?.used = 59
+    let rule = CodeRule(domain: Plant.path("ROOT.Empty"), role: .mobileUser)
+    func apply(_ changes: [AccessChange]) throws {
+      _ = try store.transaction(time: 0) { _ throws(Never) in (changes, [], ()) }
+    }
+    try apply([.putAccount(ann), .putCodeRule(rule)])
+    #expect(try AccessStore(path: directory.store, key: key).state == store.state)
+    #expect(store.state.accounts["a-ann"]?.oneTimeCode?.used == 59 && store.state.codeRules.contains(rule))
+    try apply([.removeAccount("a-ann"), .removeDomain(rule.domain)])
+    #expect(!store.state.codeRules.contains(rule))
+    #expect(try AccessStore(path: directory.store, key: key).state == store.state)
+  }
+
   /// While a change waits for something, or many are made.
   @Test func aBackupDoesNotWaitForWhoWrites() throws {
     let directory = try TemporaryDirectory()

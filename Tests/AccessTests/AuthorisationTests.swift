@@ -152,25 +152,88 @@ import Testing
     }
   }
 
-  /// A grant names agents, and not ports.
-  @Test func agentsAreGrantedInWholeOrNotAtAll() throws {
+  /// A site that can't be told of ports opens all that an agent has.
+  @Test func agentsAreGrantedInWholeOrNotAtAllWhereSitesAreOlder() throws {
     let ports = PortLimits(tcp: [PortRange(80)!, PortRange(5900)!])
     let state = Plant.state([rule(1, .account("a-ann")) { $0.ports = ports }])
     let allowed = try decide(state)
     #expect(allowed.agents.map(\.isNarrowed) == [true, false])
-    #expect(try allowed.granting(each: false).agents.map(\.description) == [Plant.panel])
-    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try allowed.granting(each: true) }
+    #expect(try allowed.granting(each: false, withLimits: false).agents.map(\.description) == [Plant.panel])
+    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try allowed.granting(each: true, withLimits: false) }
     let alone = try decide(state, wanted: ["plc"])
-    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try alone.granting(each: false) }
+    #expect(throws: AccessDenial.morePorts(agent: "plc")) { _ = try alone.granting(each: false, withLimits: false) }
     // The same is said beforehand, where it can be known.
-    let why = { (announced: [AgentDescription]?) in
+    let why = { (announced: [AgentDescription]?, features: SiteFeatures?) in
       OperationLists.answer(
         .explain(account: "a-ann", site: "a-north", agent: "plc", hasReason: false), by: .host, state,
-        announced: { _ in announced }, now: Plant.now)
+        announced: { _ in announced.map { SiteAnnouncement($0, features: features) } }, now: Plant.now)
     }
     #expect(
-      why([Plant.plc]) == .explanation(isAllowed: false, text: "\(AccessDenial.morePorts(agent: "plc"))"))
-    #expect(why(nil) == .explanation(isAllowed: true, text: "allowed by rule 1; the site isn't connected"))
+      why([Plant.plc], nil) == .explanation(isAllowed: false, text: "\(AccessDenial.morePorts(agent: "plc"))"))
+    #expect(
+      why(nil, nil)
+        == .explanation(isAllowed: true, text: "allowed by rule 1, TCP 80,5900 of it; the site isn't connected"))
+    #expect(
+      why([Plant.plc], SiteFeatures([SiteFeatures.grantedPorts]))
+        == .explanation(isAllowed: true, text: "allowed by rule 1, TCP 80 of it"))
+  }
+
+  /// With the ports that are left of each, where the site understands it.
+  @Test func portsAreGranted() throws {
+    let ports = PortLimits(tcp: [PortRange(80)!, PortRange(5900)!])
+    let state = Plant.state([rule(1, .account("a-ann")) { $0.ports = ports }])
+    let allowed = try decide(state).granting(each: true, withLimits: true)
+    #expect(allowed.agents.count == 2 && allowed.limits == ["plc": PortLimits(tcp: [PortRange(80)!])])
+    // More than was granted, as much, and less than is allowed now.
+    let announced = [Plant.plc, Plant.panel]
+    #expect(throws: AccessDenial.fewerPorts(agent: "plc", left: PortLimits(tcp: [PortRange(80)!]))) {
+      try allowed.check(granted: [:], announced: announced)
+    }
+    #expect(throws: AccessDenial.self) {
+      try allowed.check(granted: ["plc": PortLimits(tcp: [PortRange(79, 80)!, PortRange(502)!])], announced: announced)
+    }
+    try allowed.check(granted: allowed.limits, announced: announced)
+    // What the site doesn't have doesn't matter.
+    try allowed.check(granted: ["plc": PortLimits(tcp: [PortRange(79, 80)!], icmp: true)], announced: [Plant.panel])
+    try allowed.check(granted: ["plc": PortLimits(udp: [.all])], announced: [Plant.panel])
+    let whole = try decide(Plant.state(), wanted: ["plc"]).granting(each: true, withLimits: true)
+    #expect(whole.limits.isEmpty)
+    try whole.check(granted: [:], announced: announced)
+  }
+
+  /// What is off on site is granted beside what is on, since it may be on again at any time; alone it isn't.
+  @Test func whatIsSwitchedOffOnSiteIsDenied() throws {
+    let state = Plant.state()
+    var plc = Plant.plc
+    plc.veto = "switched off on site: press 4"
+    func decide(_ wanted: [String]?) throws(AccessDenial) -> Authorisation {
+      try Authorisation.decide(
+        state, account: "a-ann", site: "a-north", announced: [plc, Plant.panel], wanted: wanted, reason: nil,
+        now: Plant.now)
+    }
+    #expect(try decide(nil).agents.count == 2 && decide(["plc", "panel"]).agents.count == 2)
+    let denial = AccessDenial.switchedOff(agent: "plc", site: "a-north", veto: "switched off on site: press 4")
+    #expect(throws: denial) { _ = try decide(["plc"]) }
+    #expect("\(denial)" == "agent plc of site a-north: switched off on site: press 4")
+  }
+
+  /// A message has room for so many.
+  @Test func portsThatAreGrantedAreBounded() throws {
+    for count in [ControlProtocol.portRangeLimit, ControlProtocol.portRangeLimit + 1] {
+      let ranges = (1...UInt16(count)).compactMap { PortRange($0 * 2) }
+      let limits = PortLimits(tcp: ranges)
+      let everything = AgentDescription(name: "plc", target: .device(.v4), tcp: [.all])
+      let allowed = Authorisation(
+        agents: [.init(description: limits.narrowing(everything)!, limits: limits, rules: [1])], until: nil,
+        endsWithAccount: false)
+      if count > ControlProtocol.portRangeLimit {
+        #expect(throws: AccessDenial.tooManyRanges(agent: "plc")) {
+          _ = try allowed.granting(each: false, withLimits: true)
+        }
+      } else {
+        _ = try allowed.granting(each: true, withLimits: true)
+      }
+    }
   }
 
   @Test func aZoneThatIsNotKnownIsClosed() throws {
@@ -186,9 +249,10 @@ import Testing
     var site = try #require(state.sites["a-north"])
     ann.pcs.removeAll()
     ann.password = "other"
+    ann.oneTimeCode?.used = 7
     site.key = nil
     let before = state.decisions
-    state.apply([.putAccount(ann), .putSite(site)])
+    state.apply([.putAccount(ann), .putSite(site), .putCodeRule(CodeRule(domain: .root, role: .linkUser))])
     #expect(state.decisions == before)
     ann.isEnabled = false
     site.domain = .root
@@ -203,7 +267,8 @@ import Testing
       .siteUnknown("x"), .siteWaiting("x"), .noRule(account: "x", site: "y", domain: .root),
       .agentUnknown("x", site: "y"), .agentNotCovered("x", site: "y"), .outsideSlot(rule: 1, slots: slots, opens: 0),
       .zoneUnusable(rule: 1, zone: "x"), .reasonRequired(rule: 1), .ports(agent: "x", rule: 1, allowed: .mobile),
-      .rolePorts(agent: "x", .mobileUser), .morePorts(agent: "x"),
+      .rolePorts(agent: "x", .mobileUser), .morePorts(agent: "x"), .tooManyRanges(agent: "x"),
+      .fewerPorts(agent: "x", left: .mobile), .switchedOff(agent: "x", site: "y", veto: "z"),
     ]
     for denial in all { #expect(!denial.description.contains("\n") && denial.description.count > 15) }
     #expect(all[9].description == "rule 1 is closed now: it is open mon 06:00-07:00 (UTC), next 1970-01-01 00:00 UTC")

@@ -1,3 +1,4 @@
+import Control
 import Testing
 
 @testable import Access
@@ -25,6 +26,9 @@ import Testing
     .enableAccount: Row(needs: .operate) { letter, _ in .enableAccount("\(letter)-ann", false) },
     .setRole: Row(needs: .administer) { letter, _ in .setRole("\(letter)-ann", .domainAdministrator) },
     .setPassword: Row(needs: .operate) { letter, _ in .setPassword("\(letter)-ann", password: "Correct-Horse-8") },
+    .enrolOneTimeCode: Row(needs: .operate) { letter, _ in .enrolOneTimeCode("\(letter)-ann") },
+    .removeOneTimeCode: Row(needs: .operate) { letter, _ in .removeOneTimeCode("\(letter)-ann") },
+    .requireOneTimeCode: Row(needs: .administer) { _, domain in .requireOneTimeCode(domain, .linkUser, true) },
     .joinDomain: Row(needs: .administer) { letter, domain in .joinDomain(account: "\(letter)-ann", domain) },
     .leaveDomain: Row(needs: .administer) { letter, domain in .leaveDomain(account: "\(letter)-ann", domain) },
     .removePC: Row(needs: .operate) { letter, _ in .removePC(account: "\(letter)-ann", name: "laptop") },
@@ -71,7 +75,9 @@ import Testing
     do throws(OperationError) {
       try OperationPermission.check(operation, by: actor, state, now: Plant.now)
       // What is permitted can be done, too.
-      let prepared = OperationPlan.Preparation(passwordHash: "-", code: ("code", String(repeating: "0", count: 64)))
+      let prepared = OperationPlan.Preparation(
+        passwordHash: "-", code: ("code", String(repeating: "0", count: 64)),
+        oneTimeSecret: OneTimeSecret([UInt8](repeating: 7, count: 20)))
       _ = try OperationPlan.make(operation, prepared, state, now: Plant.now)
       return nil
     } catch {
@@ -165,7 +171,9 @@ import Testing
     #expect(refusal(new(.basicAdministrator), basic, state) == .notPermitted(needs: .administer))
     #expect(refusal(new(.domainAdministrator), administrator, state) == nil)
     for operation in [
-      Operation.setPassword("a-domainadministrator", password: "Correct-Horse-7"), .removeAccount("a-domainobserver"),
+      Operation.setPassword("a-domainadministrator", password: "Correct-Horse-7"),
+      .enrolOneTimeCode("a-domainadministrator"), .removeOneTimeCode("a-domainadministrator"),
+      .removeAccount("a-domainobserver"),
       .enableAccount("a-basicadministrator", false),
     ] {
       #expect(refusal(operation, basic, state) == .notPermitted(needs: .administer))

@@ -34,6 +34,11 @@ enum Plant {
             pcs: [
               .init(key: KeyHash([UInt8](repeating: letter.utf8.first!, count: 32))!, name: "laptop", since: now)
             ])))
+      if var ann = state.accounts["\(letter)-ann"] {
+        ann.oneTimeCode = Account.OneTimeCode(
+          secret: OneTimeSecret([UInt8](repeating: letter.utf8.first!, count: 20))!, since: now)
+        state.apply(.putAccount(ann))
+      }
       state.apply(
         .putGroup(AccountGroup(name: "\(letter)-staff", domain: path(company), members: ["\(letter)-linkuser"])))
       state.apply(
@@ -45,6 +50,7 @@ enum Plant {
         .putRule(
           AccessRule(id: state.nextRule, subject: .account("\(letter)-ann"), domain: path(company), created: now)))
     }
+    state.apply(.putCodeRule(CodeRule(domain: path("ROOT.A"), role: .domainObserver)))
     state.apply(.putSite(AccessSite(name: "waiting", domain: nil, created: now)))
     state.apply(more)
     return state
@@ -55,6 +61,7 @@ enum Plant {
     state.domains.values.sorted { $0.path < $1.path }.map { .putDomain($0) }
       + state.accounts.values.map { .putAccount($0) } + state.groups.values.map { .putGroup($0) }
       + state.sites.values.map { .putSite($0) } + state.rules.values.map { .putRule($0) }
+      + state.codeRules.map { .putCodeRule($0) }
   }
 }
 

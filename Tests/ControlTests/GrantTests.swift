@@ -107,6 +107,44 @@ import Testing
     }
   }
 
+  /// What is given of an agent: sites that don't know the claim refuse the grant.
+  @Test func portsAreACriticalClaim() throws {
+    let ports = ["plc": PortLimits(tcp: [PortRange(80)!, PortRange(8000, 8010)!])]
+    let limited = Grant(
+      session: session, gate: "gate", site: "plant/1", siteKey: site, user: "ada", pc: "laptop", clientKey: client,
+      agents: .named(["plc", "hmi"]), ports: ports, notBefore: from, notAfter: until)
+    #expect(limited.critical == ["ports"] && grant().critical == nil && grant().ports == nil)
+    let signed = try limited.signed(with: gateKey)
+    #expect(try verify(signed).ports == ports)
+    let text = String(decoding: signed.bytes, as: UTF8.self)
+    func refusal(_ text: String) throws -> GrantError? {
+      let bytes = Array(text.utf8)
+      let signed = SignedGrant(bytes: bytes, signature: try gateKey.sign(bytes))
+      do throws(GrantError) {
+        _ = try verify(signed)
+        return nil
+      } catch {
+        return error
+      }
+    }
+    // What is missing limits nothing, and so isn't taken for a limit.
+    let claim = #""ports":{"plc":{"icmp":false,"tcp":["80","8000-8010"],"udp":[]}}"#
+    #expect(text.contains(claim), "\(text)")
+    #expect(try refusal(text.replacing(claim, with: "\"other\":1")) == .malformed(field: "ports", reason: "missing"))
+    for part in [#""icmp":false,"#, #","udp":[]"#, #""tcp":["80","8000-8010"],"#] {
+      guard case .malformed = try refusal(text.replacing(part, with: "")) else {
+        Issue.record("without \(part)")
+        continue
+      }
+    }
+    let many = (1...ControlProtocol.portRangeLimit + 1).map { "\"\($0)\"" }.joined(separator: ",")
+    guard case .malformed = try refusal(text.replacing(#""80","8000-8010""#, with: many)) else {
+      Issue.record("too many ranges")
+      return
+    }
+    #expect(try refusal(text.replacing(#"["ports"]"#, with: #"["ports","readOnly"]"#)) == .unsupportedClaim("readOnly"))
+  }
+
   @Test func aMissingListOfAgentsGrantsNothing() throws {
     let signed = try grant().signed(with: gateKey)
     let text = String(decoding: signed.bytes, as: UTF8.self).replacing("\"agents\":[\"plc\",\"hmi\"],", with: "")

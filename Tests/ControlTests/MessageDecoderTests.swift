@@ -31,6 +31,10 @@ import Testing
       .connect(.init(site: "plant", agents: ["plc-1"], reason: "why")), .connect(.init(site: "plant")),
       .session(.init(id: session, ticket: ticket, grant: grant, siteKey: key.keyHash, agents: agents)),
       .dial(.init(id: session, ticket: ticket, grant: grant)), .cancel(.init(id: session, reason: "no")),
+      .agentStates(
+        .init(
+          id: session,
+          agents: ["plc-1": .init(state: .down, veto: "switched off on site"), "lan": .init(state: nil, veto: nil)])),
       .revoke(.init(id: session, reason: "slot over")), .sessionEnded(.init(id: session, reason: "done")),
       .attach(ticket), .attached, .ping(7), .pong(.max),
     ]
@@ -99,6 +103,45 @@ import Testing
     try receive(&second, try ControlEnvelope(.list).encoded() + [0xFF, 0xFF, 0xFF, 0xFF])
     #expect(try second.next() == ControlEnvelope(.list))
     #expect(throws: ControlError.tooLong(0xFFFF_FFFF)) { _ = try second.next() }
+  }
+
+  /// What a site can do besides: names that nobody knows are kept, too many or too long ones are refused.
+  @Test func featuresAreBounded() throws {
+    func decoded(_ names: [String]?) throws(ControlError) -> ControlEnvelope? {
+      var decoder = MessageDecoder()
+      let bytes = try ControlEnvelope(.agents([], features: names.map { SiteFeatures($0) })).encoded()
+      try decoder.receive(bytes.span)
+      return try decoder.next()
+    }
+    let most = (0..<SiteFeatures.limit).map { "f\($0)" + String(repeating: "x", count: ControlProtocol.nameLimit - 3) }
+    for names in [nil, [], [SiteFeatures.grantedPorts, "of-a-later-version"], most] as [[String]?] {
+      #expect(try decoded(names) == ControlEnvelope(.agents([], features: names.map { SiteFeatures($0) })))
+    }
+    for wrong in [most + ["one"], [""], [String(repeating: "x", count: ControlProtocol.nameLimit + 1)]] {
+      #expect(throws: ControlError.self) { try decoded(wrong) }
+    }
+  }
+
+  /// What a site's operator says is bounded; a state that a later version adds loses nothing.
+  @Test func statesAreBounded() throws {
+    let id = try SessionID.random()
+    func decoded(_ text: String) throws(ControlError) -> ControlEnvelope? {
+      var decoder = MessageDecoder()
+      try decoder.receive(frame(#"{"type":"agentStates","id":"\#(id)","agents":{\#(text)}}"#).span)
+      return try decoder.next()
+    }
+    let later = try decoded(#""plc":{"state":"ASLEEP","veto":"x"}"#)
+    #expect(later?.message == .agentStates(.init(id: id, agents: ["plc": .init(state: nil, veto: "x")])))
+    let long = String(repeating: "x", count: ControlProtocol.textLimit + 1)
+    #expect(throws: ControlError.self) { _ = try decoded(#""plc":{"veto":"\#(long)"}"#) }
+    let many = (0...ControlProtocol.agentLimit).map { "\"a\($0)\":{}" }.joined(separator: ",")
+    #expect(throws: ControlError.self) { _ = try decoded(many) }
+    var agent = AgentDescription(name: "plc", target: .device(.v4))
+    agent.veto = long
+    let bytes = try ControlEnvelope(.agents([agent])).encoded()
+    var decoder = MessageDecoder()
+    try decoder.receive(bytes.span)
+    #expect(throws: ControlError.self) { _ = try decoder.next() }
   }
 
   /// What a site may announce, and one more of each.

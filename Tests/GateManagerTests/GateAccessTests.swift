@@ -21,7 +21,8 @@ import Testing
     let link, north: TestPeer
     let acme = DomainPath("ROOT.Acme")!
 
-    init(_ agents: [AgentDescription]) throws {
+    /// - Parameter features: `nil` is an older site.
+    init(_ agents: [AgentDescription], features: SiteFeatures? = nil) throws {
       fixture = try GateFixture()
       let code = try fixture.addSite("north")
       try fixture.perform(.addDomain(acme))
@@ -29,7 +30,7 @@ import Testing
       try fixture.perform(.addAccount(.init(name: "ann", domain: acme, password: GateFixture.password)))
       let (site, _) = try fixture.enroll(code, name: "north")
       north = try TestPeer(fixture, .siteManager, site)
-      try north.send(.agents(agents))
+      try north.send(.agents(agents, features: features))
       link = try TestPeer(fixture, .linkManager, try fixture.login("ann"))
       let here = fixture.eventually { $0.sites.first?.agents.count == agents.count && $0.users.count == 1 }
       #expect(here)
@@ -200,7 +201,7 @@ import Testing
     #expect(try world.denial()?.message.hasPrefix("account ann ended") == true)
   }
 
-  /// An agent with more ports than a rule allows isn't granted: the site would open all of them.
+  /// An agent with more ports than a rule allows isn't granted where the site would open all of them.
   @Test func portsThatCannotBeGrantedAreNot() throws {
     let world = try World([plc, web])
     try world.allow { $0.ports = PortLimits(tcp: [PortRange(502)!, PortRange(80)!]) }
@@ -214,6 +215,109 @@ import Testing
     #expect(why == "\(AccessDenial.morePorts(agent: "web"))")
     try world.allow { $0.ports = PortLimits(tcp: [PortRange(8080)!]) }
     #expect(try world.connect(["web"]).get().agents == [web])
+  }
+
+  /// A site that understands it is told the ports, and so is the LinkManager.
+  @Test func portsAreGranted() throws {
+    let world = try World([plc, web], features: SiteFeatures([SiteFeatures.grantedPorts, "later"]))
+    let rule = try world.allow { $0.ports = PortLimits(tcp: [PortRange(502)!, PortRange(80)!]) }
+    let keys = try world.fixture.directory.loadKeys()
+    func grant() throws -> Grant {
+      let dial = try world.north.message { if case .dial(let body) = $0 { body } else { nil } }
+      return try dial.grant.claims(signedBy: keys.grantKey.publicKey)
+    }
+    var narrow = web
+    narrow.tcp = [PortRange(80)!]
+    let session = try world.connect().get()
+    #expect(session.agents == [plc, narrow] && session.features?.contains("later") == true)
+    var claims = try grant()
+    #expect(claims.ports == ["web": PortLimits(tcp: [PortRange(80)!])] && claims.critical == ["ports"])
+    let ask = Access.Operation.explain(account: "ann", site: "north", agent: "web", hasReason: false)
+    #expect(
+      try world.fixture.perform(ask) == .explanation(isAllowed: true, text: "allowed by rule \(rule), TCP 80 of it"))
+    // More is allowed, and the site has more: nothing is taken away. The next session has it.
+    let other = try world.allow { $0.ports = PortLimits(tcp: [PortRange(8080)!]) }
+    var more = web
+    more.tcp.append(PortRange(22)!)
+    try world.north.send(.agents([plc, more], features: SiteFeatures([SiteFeatures.grantedPorts])))
+    let wide = try world.connect(["web"]).get()
+    #expect(wide.agents.first?.tcp == [PortRange(80)!, PortRange(8080)!])
+    claims = try grant()
+    #expect(claims.ports == ["web": PortLimits(tcp: [PortRange(80)!, PortRange(8080)!])])
+    #expect(world.fixture.eventually { $0.sessions.count == 2 })
+    // Less is allowed: who has more is cut, and who hasn't goes on.
+    let (took, said) = try world.cut(wide) { try world.fixture.perform(.removeRule(other)) }
+    #expect(took < .seconds(2) && said == "the rules now allow only TCP 80 of agent web: connect again", "\(said)")
+    #expect(world.fixture.eventually { $0.sessions.count == 1 })
+    #expect(world.fixture.service.status()?.sessions.first?.id == "\(session.id)")
+  }
+
+  /// The operator on site has the last word: what runs is cut, who is connected is told, and so is the audit.
+  @Test func whatIsSwitchedOffOnSiteIsCut() throws {
+    let world = try World([plc, web])
+    try world.allow()
+    let both = try world.connect().get()
+    let one = try world.connect(["plc"]).get()
+    var off = plc
+    off.state = .down
+    off.veto = "switched off on site: press 4"
+    let (took, said) = try world.cut(one) { try world.north.send(.agents([off, web])) }
+    #expect(took < .seconds(2) && said == "agent plc of site north: switched off on site: press 4", "\(said)")
+    #expect(try world.denial(["plc"])?.message == said)
+    #expect(world.fixture.service.status()?.refusals["switchedOff"] == 1)
+    // With both, the other one is still there.
+    #expect(world.fixture.eventually { $0.sessions.map(\.id) == ["\(both.id)"] })
+    #expect(try world.connect().get().agents.first?.veto == off.veto)
+    let (_, all) = try world.cut(both) {
+      try world.north.send(
+        .agents(
+          [plc, web].map { agent in
+            var agent = agent
+            agent.veto = "remote access is switched off on site"
+            return agent
+          }))
+    }
+    #expect(all == "agent plc of site north: remote access is switched off on site")
+    try world.north.send(.agents([plc, web]))
+    #expect(world.fixture.eventually { $0.sessions.isEmpty })
+    _ = try world.connect(["plc"]).get()
+    world.fixture.service.stop()
+    let events = try world.fixture.audit().map(\.event).filter { $0.kind == .veto }
+    #expect(events.map(\.operation) == ["switchOff", "switchOff", "switchOn"])
+    #expect(events.map(\.agents) == [["plc"], ["plc", "web"], ["plc", "web"]])
+    #expect(events.first?.site == "north" && events.first?.reason == off.veto && events.last?.reason == nil)
+  }
+
+  /// Who is connected hears of what is switched, and of nothing else.
+  @Test func statesAreTold() throws {
+    let world = try World([plc, web])
+    try world.allow()
+    let session = try world.connect(["plc", "web"]).get()
+    var off = plc
+    off.state = .down
+    off.veto = "switched off on site"
+    func told() throws -> AgentStates {
+      try world.link.message { if case .agentStates(let states) = $0 { states } else { nil } }
+    }
+    try world.north.send(.agents([off, web]))
+    #expect(
+      try told() == AgentStates(id: session.id, agents: ["plc": .init(state: .down, veto: "switched off on site")]))
+    // Nothing new.
+    try world.north.send(.agents([off, web]))
+    try world.north.send(.agents([plc, web]))
+    #expect(try told() == AgentStates(id: session.id, agents: ["plc": .init(state: nil, veto: nil)]))
+  }
+
+  /// As many agents and ranges as a site may have don't fit a message together with a grant that limits them.
+  @Test func aGrantFitsAMessage() throws {
+    let ranges = (1...UInt16(ControlProtocol.portRangeLimit)).compactMap { PortRange($0 * 900, $0 * 900 + 1) }
+    let agents = (0..<150).map { AgentDescription(name: "agent-\($0)", target: .device(.v4), tcp: ranges, icmp: true) }
+    let world = try World(agents, features: SiteFeatures([SiteFeatures.grantedPorts]))
+    try world.allow { $0.ports = PortLimits(tcp: [.all]) }
+    let denied = try world.denial()
+    #expect(denied?.message == "a grant has no room for so many agents and ports: name an agent")
+    #expect(try world.connect(["agent-1"]).get().agents.count == 1)
+    #expect(world.fixture.service.status()?.tickets == 2)
   }
 
   /// A site's agents may change under a session, but not what a rule allows of them.

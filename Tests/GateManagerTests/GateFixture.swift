@@ -96,10 +96,13 @@ final class GateFixture: Sendable {
       until: Clock.now + .seconds(20))
   }
 
-  func login(_ user: String, password: String = GateFixture.password) throws -> TLSContext.Credentials {
+  func login(
+    _ user: String, password: String = GateFixture.password, code: String? = nil
+  ) throws -> TLSContext.Credentials {
     let key = try PrivateKey.generate()
     let csr = try CertificateRequest(key: key, commonName: "anything")
-    let answer = try request(.login(.init(user: user, password: password, csr: csr.pem, pc: "pc-1")), as: .linkManager)
+    let answer = try request(
+      .login(.init(user: user, password: password, csr: csr.pem, pc: "pc-1", code: code)), as: .linkManager)
     guard case .loggedIn(let body) = answer else { throw Unexpected(message: answer) }
     return TLSContext.Credentials(try Certificate(pem: body.certificate), key: key)
   }

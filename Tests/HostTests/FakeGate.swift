@@ -126,6 +126,7 @@ struct TemporaryDirectory: ~Copyable {
   deinit {
     for name in [
       "state/key.pem", "state/binding.json", "state/account.json", "state/wanted-sites.json", "password",
+      "state/remote.json", "code",
     ] {
       unsafe unlink("\(path)/\(name)")
     }

@@ -86,6 +86,26 @@ import Testing
     #expect(!directory.state.contains(Account.fileName))
   }
 
+  /// From a file, where nobody can be asked: it stands in no process list.
+  @Test func tellsAOneTimeCode() throws {
+    let gate = try FakeGate { issuer, message in
+      guard case .login(let login) = message else { return .failure(.init(.malformed, "expected login")) }
+      guard let code = login.code else { return .failure(.init(.oneTimeCodeRequired, "a one-time code is asked for")) }
+      guard code == "123456" else { return .failure(.init(.badOneTimeCode, "the one-time code is wrong")) }
+      return try Self.welcoming(issuer, message)
+    }
+    defer { gate.end() }
+    let directory = try TemporaryDirectory()
+    let missing = failure { try login(directory, at: gate.address, "--yes") }
+    #expect(missing?.exitCode == .notPermitted && missing?.description.contains("one-time code") == true)
+    for (text, outcome) in [("999999\n", ExitCode.notPermitted), ("\n", .usage), ("123456\r\n", nil)] {
+      let file = try directory.write(text, to: "code")
+      #expect(failure { try login(directory, at: gate.address, "--yes", "--code-file", file) }?.exitCode == outcome)
+    }
+    let message = ControlMessage.login(.init(user: "u", password: "geheim", csr: "", pc: "", code: "123456"))
+    #expect(!"\(message)".contains("123456"))
+  }
+
   @Test func saysWhichSideIsOlder() throws {
     let directory = try TemporaryDirectory()
     let later = try FakeGate(alpn: "relayvpn-control/2") { _, _ in .attached }

@@ -15,13 +15,15 @@ import Testing
   private final class Notes: Sendable {
     let dials = Atomic(0)
     let left = Mutex<[String]>([])
+    let announced = Mutex<[AgentDescription]>([])
   }
 
   /// A gate that answers each announcement of agents by a call to a session, and lets nobody come to it.
   private func gate(_ key: PrivateKey, _ siteKey: KeyHash, _ notes: Notes) throws -> FakeGate {
     try FakeGate(key: key) { issuer, message in
       switch message {
-      case .agents:
+      case .agents(let agents, features: _):
+        notes.announced.withLock { $0 = agents }
         notes.dials.add(1, ordering: .relaxed)
         let id = try SessionID.random()
         let now = Clock.unixSeconds
@@ -68,6 +70,28 @@ import Testing
     try body(service, notes)
     service.stop()
     gate.end()
+  }
+
+  /// What the operator on site has switched off is announced so, and calls to sessions are refused.
+  @Test func whatIsOffIsToldAndRefused() throws {
+    try run(sessions: 3, arrivals: 3) { service, notes in
+      service.replaceRemoteAccess(RemoteAccess(off: .init(reason: "maintenance")))
+      let agents = ["plc", "web"].map { AgentConfiguration(name: $0, device: IPPrefix("192.0.2.1/32")!, tcp: [.all]) }
+      service.replaceAgents(agents)
+      let off = "remote access is switched off on site: maintenance"
+      #expect(eventually { notes.announced.withLock { $0.map(\.veto) } == [off, off] })
+      #expect(notes.announced.withLock { $0.map(\.state) } == [.down, .down])
+      #expect(eventually { notes.left.withLock { $0.contains(off) } })
+      let arriving = service.state.withLock { $0.arriving }
+      #expect(service.status().veto == off && service.status().agents.map(\.state) == ["DOWN", "DOWN"])
+      // One alone: others are met.
+      service.replaceRemoteAccess(RemoteAccess(agents: ["plc": .init(reason: "press 4")]))
+      #expect(eventually { notes.announced.withLock { $0.map(\.veto) } == ["switched off on site: press 4", nil] })
+      #expect(eventually { service.state.withLock { $0.arriving } > arriving })
+      #expect(service.state.withLock { $0.rules.map(\.veto) } == ["switched off on site: press 4", nil])
+      #expect(service.status().veto == nil && service.status().agents.map(\.state) == ["DOWN", "IDLE"])
+      #expect("\(service.status())".contains("DOWN: switched off on site: press 4"))
+    }
   }
 
   /// Calls to more sessions than there may be: the site says no at once, and why, and goes on.

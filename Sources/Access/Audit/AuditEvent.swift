@@ -14,6 +14,8 @@ public struct AuditEvent: Hashable, Sendable, Codable {
     case connect, disconnect
     /// A site says what was done there with a session: a capture, or a device that was given a name or an address.
     case siteReport
+    /// A site's operator has switched agents off, or on again.
+    case veto
     /// Events are missing here: there was no room for them while the audit couldn't be written.
     case omitted
 

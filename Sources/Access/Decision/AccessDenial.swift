@@ -1,3 +1,5 @@
+public import Control
+
 /// Why somebody may not connect: one line that tells a technician whom to ask for what.
 public enum AccessDenial: Error, Hashable, Sendable {
   case accountUnknown(String)
@@ -24,8 +26,14 @@ public enum AccessDenial: Error, Hashable, Sendable {
   case ports(agent: String, rule: AccessRule.ID, allowed: PortLimits)
   /// Nothing of the agent's ports is left within what the role allows.
   case rolePorts(agent: String, AccountRole)
-  /// It has ports that the account may use, and others.
+  /// It has ports that the account may use, and others, and its site can't be told which.
   case morePorts(agent: String)
+  /// What the account may use of it doesn't fit a grant.
+  case tooManyRanges(agent: String)
+  /// On site, by its operator; with what was said there.
+  case switchedOff(agent: String, site: String, veto: String)
+  /// A session was granted more of it than is allowed now.
+  case fewerPorts(agent: String, left: PortLimits)
 }
 
 extension AccessDenial: CustomStringConvertible {
@@ -50,7 +58,13 @@ extension AccessDenial: CustomStringConvertible {
     case .rolePorts(let agent, let role):
       "a \(role.text) may use \(role.portLimits ?? PortLimits()), and agent \(agent) has none of it"
     case .morePorts(let agent):
-      "agent \(agent) has more ports than you may use: an agent with these alone is needed at the site"
+      "agent \(agent) has more ports than you may use, and its SiteManager is too old to be told which: it has to be "
+        + "updated, or an agent with these alone made at the site"
+    case .tooManyRanges(let agent):
+      "the rules allow more than \(ControlProtocol.portRangeLimit) port ranges of agent \(agent): rules with fewer and "
+        + "wider ones are needed"
+    case .switchedOff(let agent, let site, let veto): "agent \(agent) of site \(site): \(veto)"
+    case .fewerPorts(let agent, let left): "the rules now allow only \(left) of agent \(agent): connect again"
     }
   }
 }

@@ -5,10 +5,22 @@ public struct Authorisation: Hashable, Sendable {
   public struct Agent: Hashable, Sendable {
     /// With the ports that are left to this account.
     public var description: AgentDescription
-    /// Whether fewer are left than the site has.
-    public var isNarrowed: Bool
+    /// What it is limited to where the site has more, as a grant says it; `nil` where it is all that the site has.
+    public var limits: PortLimits?
     /// The rules that allow it, in rising order.
     public var rules: [AccessRule.ID]
+
+    public var isNarrowed: Bool { limits != nil }
+
+    /// Whether all of this is allowed.
+    func allows(_ other: AgentDescription) -> Bool {
+      func isWithin(_ one: [PortRange], _ all: [PortRange]) -> Bool {
+        PortLimits.intersection(one, all) == PortLimits.merged(one)
+      }
+      return isWithin(other.tcp, description.tcp) && isWithin(other.udp, description.udp)
+        && isWithin(other.ftp, description.ftp) && (description.icmp || !other.icmp)
+        && (description.capture || !other.capture)
+    }
   }
 
   public var agents: [Agent]
@@ -18,6 +30,11 @@ public struct Authorisation: Hashable, Sendable {
   public var endsWithAccount: Bool
 
   public var rules: [AccessRule.ID] { Array(Set(agents.flatMap(\.rules))).sorted() }
+
+  /// Ports by agent, of those that are narrowed.
+  public var limits: [String: PortLimits] {
+    Dictionary(agents.compactMap { agent in agent.limits.map { (agent.description.name, $0) } }) { first, _ in first }
+  }
 }
 
 extension Authorisation {
@@ -68,19 +85,50 @@ extension Authorisation {
       }
     }
     if result.agents.isEmpty, let firstDenial { throw firstDenial }
+    // One that is off may be on again soon: it is the site that cuts it. But where all are off there is no access.
+    if let first = result.agents.first?.description, let veto = first.veto,
+      result.agents.allSatisfy({ $0.description.veto != nil })
+    {
+      throw .switchedOff(agent: first.name, site: siteName, veto: veto)
+    }
     result.endsWithAccount = result.until != nil && result.until == account.expires
     return result
   }
 
-  /// What can be granted of it. A grant names agents, and the site opens all ports of each: so an agent with more ports
-  /// than are allowed is none at all.
-  /// - Parameter each: whether it has to be all agents or none.
-  public func granting(each: Bool) throws(AccessDenial) -> Authorisation {
-    guard let first = agents.first(where: \.isNarrowed) else { return self }
+  /// What can be granted of it.
+  /// - Parameters:
+  ///   - each: whether it has to be all agents or none.
+  ///   - withLimits: whether the site understands grants that limit ports. One that doesn't opens all ports of an agent:
+  ///     so an agent with more than are allowed is none at all there.
+  public func granting(each: Bool, withLimits: Bool) throws(AccessDenial) -> Authorisation {
     var rest = self
-    rest.agents.removeAll(where: \.isNarrowed)
-    guard !each, !rest.agents.isEmpty else { throw .morePorts(agent: first.description.name) }
+    rest.agents.removeAll()
+    var firstDenial: AccessDenial?
+    for agent in agents {
+      let name = agent.description.name
+      let tooMany = max(agent.limits?.tcp.count ?? 0, agent.limits?.udp.count ?? 0) > ControlProtocol.portRangeLimit
+      guard !agent.isNarrowed || withLimits && !tooMany else {
+        firstDenial = firstDenial ?? (withLimits ? .tooManyRanges(agent: name) : .morePorts(agent: name))
+        continue
+      }
+      rest.agents.append(agent)
+    }
+    if let firstDenial, each || rest.agents.isEmpty { throw firstDenial }
     return rest
+  }
+
+  /// Refuses if something was granted that isn't allowed any more.
+  /// - Parameters:
+  ///   - granted: the ports by agent, of those that were narrowed.
+  ///   - announced: the agents that the site has.
+  public func check(granted: [String: PortLimits], announced: [AgentDescription]) throws(AccessDenial) {
+    for agent in agents {
+      guard let limits = agent.limits, let whole = announced.first(where: { $0.name == agent.description.name })
+      else { continue }
+      // What the site has no more it doesn't serve, whatever was granted.
+      guard let had = granted[whole.name].map({ $0.narrowing(whole) }) ?? whole, !agent.allows(had) else { continue }
+      throw .fewerPorts(agent: whole.name, left: limits)
+    }
   }
 
   /// Whether a rule might let an account reach a site at some time: what lists show.
@@ -207,10 +255,9 @@ extension Authorisation {
       || PortLimits.merged(narrowed.udp) != PortLimits.merged(agent.udp)
       || PortLimits.merged(narrowed.ftp) != PortLimits.merged(agent.ftp) || narrowed.icmp != agent.icmp
       || narrowed.capture != agent.capture
+    let limits = isNarrowed ? PortLimits(tcp: narrowed.tcp, udp: narrowed.udp, icmp: narrowed.icmp) : nil
     return (
-      Agent(
-        description: isNarrowed ? narrowed : agent, isNarrowed: isNarrowed, rules: usable.map(\.rule.id)),
-      until
+      Agent(description: isNarrowed ? narrowed : agent, limits: limits, rules: usable.map(\.rule.id)), until
     )
   }
 }

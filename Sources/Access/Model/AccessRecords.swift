@@ -1,3 +1,4 @@
+public import Control
 public import Crypto
 
 /// A domain of the tree.
@@ -28,6 +29,21 @@ public struct Account: Hashable, Sendable, Codable {
     }
   }
 
+  /// One-time codes for its logins.
+  public struct OneTimeCode: Hashable, Sendable, Codable {
+    public var secret: OneTimeSecret
+    /// Seconds since 1970.
+    public var since: Int64
+    /// The latest step of which a code was used: none of it or before is taken again.
+    public var used: Int64?
+
+    public init(secret: OneTimeSecret, since: Int64, used: Int64? = nil) {
+      self.secret = secret
+      self.since = since
+      self.used = used
+    }
+  }
+
   public var name: String
   /// Where it is looked after, and whose objects it may be concerned with.
   public var domain: DomainPath
@@ -43,6 +59,8 @@ public struct Account: Hashable, Sendable, Codable {
   public var created: Int64
   /// The oldest first.
   public var pcs: [PC]
+  /// `nil` where none were enrolled.
+  public var oneTimeCode: OneTimeCode?
 
   public init(
     name: String, domain: DomainPath = .root, joined: [DomainPath] = [], role: AccountRole = .linkUser,
@@ -67,6 +85,17 @@ public struct Account: Hashable, Sendable, Codable {
 
   /// Whether it may be used at a time, in seconds since 1970.
   public func isValid(at time: Int64) -> Bool { isEnabled && (expires.map { time < $0 } ?? true) }
+}
+
+/// That accounts of a role need one-time codes to log in, in a domain and below.
+public struct CodeRule: Hashable, Sendable, Codable {
+  public var domain: DomainPath
+  public var role: AccountRole
+
+  public init(domain: DomainPath, role: AccountRole) {
+    self.domain = domain
+    self.role = role
+  }
 }
 
 /// Accounts that rules can speak of together.

@@ -1,3 +1,5 @@
+public import Control
+
 /// Lets an account or a group reach agents. What no rule allows is denied.
 public struct AccessRule: Hashable, Sendable, Codable {
   public typealias ID = Int64

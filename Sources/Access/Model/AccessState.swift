@@ -19,6 +19,7 @@ public struct AccessState: Sendable {
   public private(set) var groups: [String: AccountGroup] = [:]
   public private(set) var sites: [String: AccessSite] = [:]
   public private(set) var rules: [AccessRule.ID: AccessRule] = [:]
+  public private(set) var codeRules: Set<CodeRule> = []
 
   public private(set) var keys: [KeyHash: KeyHolder] = [:]
   /// By the hash of a code that is out.
@@ -54,6 +55,11 @@ public struct AccessState: Sendable {
 
   public func children(of domain: DomainPath) -> Set<DomainPath> { children[domain] ?? [] }
 
+  /// Whether an account has to have one-time codes, by its role in its domain or one above.
+  public func requiresOneTimeCode(_ account: Account) -> Bool {
+    account.domain.upwards.contains { codeRules.contains(CodeRule(domain: $0, role: account.role)) }
+  }
+
   /// A rule's schedule; `nil` if it has no slots, or if its zone isn't known here.
   public func schedule(of rule: AccessRule.ID) -> WeeklySchedule? { schedules[rule] }
 
@@ -72,6 +78,7 @@ public enum AccessChange: Hashable, Sendable, Codable {
   case putGroup(AccountGroup), removeGroup(String)
   case putSite(AccessSite), removeSite(String)
   case putRule(AccessRule), removeRule(AccessRule.ID)
+  case putCodeRule(CodeRule), removeCodeRule(CodeRule)
 }
 
 extension AccessState {
@@ -89,6 +96,7 @@ extension AccessState {
     case .removeDomain(let path):
       domains[path] = nil
       if let parent = path.parent { children[parent]?.remove(path) }
+      codeRules = codeRules.filter { $0.domain != path }
     case .putAccount(let account):
       forgetKeys(of: accounts[account.name])
       accounts[account.name] = account
@@ -115,6 +123,8 @@ extension AccessState {
       removeRules { $0.site == name }
     case .putRule(let rule): put(rule)
     case .removeRule(let id): removeRule(id)
+    case .putCodeRule(let rule): codeRules.insert(rule)
+    case .removeCodeRule(let rule): codeRules.remove(rule)
     }
   }
 
@@ -125,7 +135,9 @@ extension AccessState {
       guard let old = accounts[account.name] else { return true }
       account.pcs = old.pcs
       account.password = old.password
+      account.oneTimeCode = old.oneTimeCode
       return account != old
+    case .putCodeRule, .removeCodeRule: return false
     case .putSite(let site): return sites[site.name].map { $0.domain != site.domain } ?? true
     case .putDomain, .removeDomain, .removeAccount, .putGroup, .removeGroup, .removeSite, .putRule, .removeRule:
       return true
@@ -172,6 +184,6 @@ extension AccessState: Equatable {
   /// By what is kept; the rest follows from it.
   public static func == (left: AccessState, right: AccessState) -> Bool {
     left.domains == right.domains && left.accounts == right.accounts && left.groups == right.groups
-      && left.sites == right.sites && left.rules == right.rules
+      && left.sites == right.sites && left.rules == right.rules && left.codeRules == right.codeRules
   }
 }

@@ -1,3 +1,5 @@
+public import Control
+
 /// What an account is for. Whatever it is, it ends at the account's domains.
 public enum AccountRole: String, Hashable, Sendable, Codable, CaseIterable {
   /// Reaches agents, where a rule says so.
@@ -54,4 +56,9 @@ public enum AccessRight: Int, Hashable, Sendable, Codable, CaseIterable, Compara
   case host
 
   public static func < (left: AccessRight, right: AccessRight) -> Bool { left.rawValue < right.rawValue }
+}
+
+extension PortLimits {
+  /// LinkManager Mobile: web, remote desktop and VNC.
+  public static let mobile = PortLimits(tcp: [80, 443, 3389, 5900].compactMap { PortRange($0) })
 }

@@ -13,6 +13,11 @@ public enum Operation: Hashable, Sendable, Codable {
   case setRole(String, AccountRole)
   /// The password itself; kept is a hash of it.
   case setPassword(String, password: String)
+  /// A secret for one-time codes, in place of any that was there.
+  case enrolOneTimeCode(String)
+  case removeOneTimeCode(String)
+  /// Whether accounts of a role have to have one-time codes, in a domain and below.
+  case requireOneTimeCode(DomainPath, AccountRole, Bool)
   /// Further domains whose objects may concern the account.
   case joinDomain(account: String, DomainPath)
   case leaveDomain(account: String, DomainPath)
@@ -74,6 +79,7 @@ public enum Operation: Hashable, Sendable, Codable {
   public enum Kind: String, Hashable, Sendable, Codable, CaseIterable {
     case listDomains, addDomain, removeDomain
     case listAccounts, addAccount, removeAccount, enableAccount, setRole, setPassword, joinDomain, leaveDomain, removePC
+    case enrolOneTimeCode, removeOneTimeCode, requireOneTimeCode
     case listGroups, addGroup, removeGroup, addMember, removeMember
     case listSites, addSite, renewSite, attachSite, detachSite, removeSite
     case listRules, addRule, removeRule, enableRule
@@ -91,6 +97,9 @@ public enum Operation: Hashable, Sendable, Codable {
     case .enableAccount: .enableAccount
     case .setRole: .setRole
     case .setPassword: .setPassword
+    case .enrolOneTimeCode: .enrolOneTimeCode
+    case .removeOneTimeCode: .removeOneTimeCode
+    case .requireOneTimeCode: .requireOneTimeCode
     case .joinDomain: .joinDomain
     case .leaveDomain: .leaveDomain
     case .removePC: .removePC
@@ -122,7 +131,10 @@ public enum Operation: Hashable, Sendable, Codable {
     case .listDomains, .listAccounts, .listGroups, .listSites, .listRules, .listAudit, .verifyAudit: nil
     case .addDomain(let path), .removeDomain(let path): "domain \(path)"
     case .addAccount(let account): "account \(account.name) in \(account.domain) as \(account.role.rawValue)"
-    case .removeAccount(let name), .setPassword(let name, _): "account \(name)"
+    case .removeAccount(let name), .setPassword(let name, _), .enrolOneTimeCode(let name), .removeOneTimeCode(let name):
+      "account \(name)"
+    case .requireOneTimeCode(let path, let role, let on):
+      "domain \(path), \(role.rawValue) \(on ? "on" : "off")"
     case .enableAccount(let name, let on): "account \(name) \(on ? "on" : "off")"
     case .setRole(let name, let role): "account \(name) as \(role.rawValue)"
     case .joinDomain(let name, let path), .leaveDomain(let name, let path): "account \(name), domain \(path)"

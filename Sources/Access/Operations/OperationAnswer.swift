@@ -11,6 +11,8 @@ public enum OperationAnswer: Hashable, Sendable, Codable {
   case rule(AccessRule.ID)
   /// An enrolment code, and until when it is good in seconds since 1970.
   case code(String, expires: Int64)
+  /// For an authenticator app; shown once.
+  case oneTimeSecret(uri: String)
   case explanation(isAllowed: Bool, text: String)
   case audit([AuditEntry])
   /// Where the audit stands, or what is wrong with it.
@@ -22,6 +24,8 @@ public enum OperationAnswer: Hashable, Sendable, Codable {
     /// Directly in it.
     public var sites: Int
     public var accounts: Int
+    /// Roles that need one-time codes here, by this domain or one above.
+    public var codeRoles: [AccountRole]
   }
 
   /// An account without its secrets.
@@ -34,6 +38,9 @@ public enum OperationAnswer: Hashable, Sendable, Codable {
     public var expires: Int64?
     public var created: Int64
     public var groups: [String]
+    public var hasOneTimeCode: Bool
+    /// Whether it can't log in without.
+    public var requiresOneTimeCode: Bool
     /// PCs by name, the oldest login first.
     public var pcs: [String]
   }

@@ -4,7 +4,7 @@ internal import Control
 enum OperationLists {
   /// `nil` for operations that change something, or read the audit.
   static func answer(
-    _ operation: Operation, by actor: Actor, _ state: AccessState, announced: (String) -> [AgentDescription]?,
+    _ operation: Operation, by actor: Actor, _ state: AccessState, announced: (String) -> SiteAnnouncement?,
     now: Int64
   ) -> OperationAnswer? {
     // Rights depend on domains, of which there are few beside the objects in them.
@@ -13,8 +13,12 @@ enum OperationLists {
     case .listDomains:
       let counts = Dictionary(grouping: state.accounts.values, by: \.domain).mapValues(\.count)
       return .domains(
-        visible.sorted().map {
-          OperationAnswer.DomainRow(path: $0, sites: state.sites(in: $0).count, accounts: counts[$0] ?? 0)
+        visible.sorted().map { path in
+          let roles = AccountRole.allCases.filter { role in
+            path.upwards.contains { state.codeRules.contains(CodeRule(domain: $0, role: role)) }
+          }
+          return OperationAnswer.DomainRow(
+            path: path, sites: state.sites(in: path).count, accounts: counts[path] ?? 0, codeRoles: roles)
         })
     case .listAccounts:
       return .accounts(
@@ -25,7 +29,8 @@ enum OperationLists {
           return OperationAnswer.AccountRow(
             name: account.name, domain: account.domain, joined: account.joined.filter { visible.contains($0) },
             role: account.role, isEnabled: account.isEnabled, expires: account.expires, created: account.created,
-            groups: groups, pcs: account.pcs.map(\.name))
+            groups: groups, hasOneTimeCode: account.oneTimeCode != nil,
+            requiresOneTimeCode: state.requiresOneTimeCode(account), pcs: account.pcs.map(\.name))
         })
     case .listGroups:
       return .groups(
@@ -64,11 +69,11 @@ enum OperationLists {
 
   private static func explain(
     _ state: AccessState, _ account: String, _ site: String, _ agent: String, _ hasReason: Bool,
-    _ announced: [AgentDescription]?, _ now: Int64
+    _ announced: SiteAnnouncement?, _ now: Int64
   ) -> OperationAnswer {
     // A site that isn't connected has said nothing about its agents: then the rules alone are judged.
     let agents =
-      announced
+      announced?.agents
       ?? [
         AgentDescription(name: agent, target: .device(.v4), tcp: [.all], udp: [.all], icmp: true)
       ]
@@ -76,11 +81,12 @@ enum OperationLists {
       var allowed = try Authorisation.decide(
         state, account: account, site: site, announced: agents, wanted: [agent], reason: hasReason ? "-" : nil,
         now: now)
-      if announced != nil { allowed = try allowed.granting(each: true) }
+      if let announced { allowed = try allowed.granting(each: true, withLimits: announced.grantedPorts) }
+      let ports = allowed.agents.compactMap(\.limits).map { ", \($0) of it" }.joined()
       let rules = allowed.rules.map { "\($0)" }.joined(separator: ", ")
       let end = allowed.until.map { ", until \(UTCText.minute($0))" } ?? ""
       let away = announced == nil ? "; the site isn't connected" : ""
-      return .explanation(isAllowed: true, text: "allowed by rule \(rules)\(end)\(away)")
+      return .explanation(isAllowed: true, text: "allowed by rule \(rules)\(ports)\(end)\(away)")
     } catch {
       return .explanation(isAllowed: false, text: "\(error)")
     }

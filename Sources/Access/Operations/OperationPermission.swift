@@ -35,7 +35,8 @@ enum OperationPermission {
       // With a rule for it, it takes as much as the rule does.
       let isPlain = account.role.isUser && !account.reachesAll
       try check.domain(account.domain, isPlain ? .operate : .administer)
-    case .enableAccount(let name, _), .setPassword(let name, _), .removePC(let name, _):
+    case .enableAccount(let name, _), .setPassword(let name, _), .removePC(let name, _), .enrolOneTimeCode(let name),
+      .removeOneTimeCode(let name):
       try check.account(name, .operate)
     case .removeAccount(let name):
       try check.account(name, .operate)
@@ -46,6 +47,7 @@ enum OperationPermission {
     case .joinDomain(let name, let path), .leaveDomain(let name, let path):
       try check.account(name, .administer)
       try check.domain(path, .administer)
+    case .requireOneTimeCode(let path, _, _): try check.domain(path, .administer)
     case .addGroup(_, let path): try check.domain(path, .administer)
     case .removeGroup(let name): try check.group(name, .administer)
     case .addMember(let group, let name), .removeMember(let group, let name):

@@ -10,6 +10,9 @@ struct OperationPlan {
   struct Preparation: Sendable {
     var passwordHash: String?
     var code: (text: String, hash: SHA256Text)?
+    var oneTimeSecret: OneTimeSecret?
+    /// Whom an authenticator app names beside the account.
+    var issuer = ""
   }
 
   /// - Parameter now: seconds since 1970.
@@ -32,6 +35,17 @@ struct OperationPlan {
     case .setPassword(let name, _):
       guard let hash = prepared.passwordHash else { throw .invalid("there is no password") }
       return try planner.change(name) { $0.password = hash }
+    case .enrolOneTimeCode(let name):
+      guard let secret = prepared.oneTimeSecret else { throw .invalid("there is no secret") }
+      var plan = try planner.change(name) { $0.oneTimeCode = Account.OneTimeCode(secret: secret, since: now) }
+      plan.answer = .oneTimeSecret(uri: secret.uri(issuer: prepared.issuer, account: name))
+      return plan
+    case .removeOneTimeCode(let name):
+      guard try planner.account(name).oneTimeCode != nil else { throw .unknown("one-time code of account", name) }
+      return try planner.change(name) { $0.oneTimeCode = nil }
+    case .requireOneTimeCode(let path, let role, let on):
+      let rule = CodeRule(domain: path, role: role)
+      return OperationPlan(changes: [on ? .putCodeRule(rule) : .removeCodeRule(rule)])
     case .joinDomain(let name, let path):
       guard try planner.account(name).joined.count < AccessLimits.joinedDomains else {
         throw .tooMany("joined domain", AccessLimits.joinedDomains)

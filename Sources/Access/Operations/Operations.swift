@@ -1,23 +1,27 @@
-public import Control
+internal import Control
 public import Crypto
 
 /// Carries operations out: permission, change and audit in one transaction. The one way to all of it.
 public final class Operations: Sendable {
   public let store: AccessStore
   private let gateKey: KeyHash
-  private let announced: @Sendable (String) -> [AgentDescription]?
+  private let issuer: String
+  private let announced: @Sendable (String) -> SiteAnnouncement?
   private let changed: @Sendable () -> Void
 
   /// - Parameters:
   ///   - gateKey: stands in enrolment codes.
-  ///   - announced: the agents of a site that is connected; `nil` for one that isn't.
+  ///   - issuer: GateManager's name, which authenticator apps show.
+  ///   - announced: what a site that is connected has said; `nil` for one that isn't.
   ///   - changed: is called when the store has a new state, on the thread of whoever has changed it.
   public init(
-    store: AccessStore, gateKey: KeyHash, announced: @escaping @Sendable (String) -> [AgentDescription]? = { _ in nil },
+    store: AccessStore, gateKey: KeyHash, issuer: String = "RelayVPN",
+    announced: @escaping @Sendable (String) -> SiteAnnouncement? = { _ in nil },
     changed: @escaping @Sendable () -> Void = {}
   ) {
     self.store = store
     self.gateKey = gateKey
+    self.issuer = issuer
     self.announced = announced
     self.changed = changed
   }
@@ -75,6 +79,7 @@ public final class Operations: Sendable {
 
   private func prepare(_ operation: Operation) throws(OperationError) -> OperationPlan.Preparation {
     var prepared = OperationPlan.Preparation()
+    prepared.issuer = issuer
     do throws(CryptoError) {
       switch operation {
       case .addAccount(let account): prepared.passwordHash = try Self.hash(account.password).get()
@@ -82,6 +87,7 @@ public final class Operations: Sendable {
       case .addSite, .renewSite:
         let code = try EnrolmentCode(gateKey: gateKey)
         prepared.code = (code.text, Hex.encode(try EnrolmentCode.hash(secret: code.secret).bytes))
+      case .enrolOneTimeCode: prepared.oneTimeSecret = try OneTimeSecret.random()
       default: break
       }
     } catch {

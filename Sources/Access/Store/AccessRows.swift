@@ -1,3 +1,5 @@
+internal import Control
+internal import Control
 internal import Crypto
 internal import Foundation
 internal import GRDB
@@ -37,6 +39,14 @@ enum AccessRows {
     case .removeSite(let name): try db.execute(sql: "DELETE FROM site WHERE name = ?", arguments: [name])
     case .putRule(let rule): try write(rule, to: db)
     case .removeRule(let id): try db.execute(sql: "DELETE FROM access_rule WHERE id = ?", arguments: [id])
+    case .putCodeRule(let rule):
+      try db.execute(
+        sql: "INSERT OR IGNORE INTO code_rule VALUES(?, ?)",
+        arguments: [rule.domain.description, rule.role.rawValue])
+    case .removeCodeRule(let rule):
+      try db.execute(
+        sql: "DELETE FROM code_rule WHERE domain = ? AND role = ?",
+        arguments: [rule.domain.description, rule.role.rawValue])
     }
   }
 
@@ -55,6 +65,12 @@ enum AccessRows {
     for domain in account.joined {
       try db.execute(
         sql: "INSERT INTO account_joined VALUES(?, ?)", arguments: [account.name, domain.description])
+    }
+    try db.execute(sql: "DELETE FROM account_totp WHERE account = ?", arguments: [account.name])
+    if let code = account.oneTimeCode {
+      try db.execute(
+        sql: "INSERT INTO account_totp VALUES(?, ?, ?, ?)",
+        arguments: [account.name, blob(code.secret.bytes), code.since, code.used])
     }
     try db.execute(sql: "DELETE FROM account_pc WHERE account = ?", arguments: [account.name])
     for (position, pc) in account.pcs.enumerated() {
@@ -101,17 +117,19 @@ enum AccessRows {
       pcs[row["account"], default: []].append(
         Account.PC(key: try key(row["key"]), name: row["name"], since: row["since"]))
     }
+    let codes = try oneTimeCodes(db)
     for row in try Row.fetchAll(db, sql: "SELECT * FROM account") {
       let name: String = row["name"]
-      guard let role = AccountRole(rawValue: row["role"]) else {
-        throw AccessStoreError.malformed("the role of account \(name)")
-      }
-      state.apply(
-        .putAccount(
-          Account(
-            name: name, domain: try domain(row["domain"]), joined: joined[name] ?? [], role: role,
-            password: row["password"], isEnabled: row["enabled"], expires: row["expires"], created: row["created"],
-            pcs: pcs[name] ?? [])))
+      var account = Account(
+        name: name, domain: try domain(row["domain"]), joined: joined[name] ?? [],
+        role: try role(row["role"], of: "account \(name)"), password: row["password"], isEnabled: row["enabled"],
+        expires: row["expires"], created: row["created"], pcs: pcs[name] ?? [])
+      account.oneTimeCode = codes[name]
+      state.apply(.putAccount(account))
+    }
+    for row in try Row.fetchAll(db, sql: "SELECT domain, role FROM code_rule") {
+      let path = try domain(row["domain"])
+      state.apply(.putCodeRule(CodeRule(domain: path, role: try role(row["role"], of: "domain \(path)"))))
     }
     var members: [String: [String]] = [:]
     for row in try Row.fetchAll(db, sql: "SELECT name, account FROM group_member ORDER BY name, account") {
@@ -129,6 +147,23 @@ enum AccessRows {
     let last = try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'access_rule'")
     state.nextRule = max(state.nextRule, (last ?? 0) + 1)
     return state
+  }
+
+  private static func oneTimeCodes(_ db: Database) throws -> [String: Account.OneTimeCode] {
+    var codes: [String: Account.OneTimeCode] = [:]
+    for row in try Row.fetchAll(db, sql: "SELECT account, secret, since, used FROM account_totp") {
+      let name: String = row["account"]
+      guard let secret = OneTimeSecret(Array(row["secret"] as Data)) else {
+        throw AccessStoreError.malformed("the one-time codes of account \(name)")
+      }
+      codes[name] = Account.OneTimeCode(secret: secret, since: row["since"], used: row["used"])
+    }
+    return codes
+  }
+
+  private static func role(_ text: String, of owner: String) throws -> AccountRole {
+    guard let role = AccountRole(rawValue: text) else { throw AccessStoreError.malformed("the role of \(owner)") }
+    return role
   }
 
   private static func site(_ row: Row) throws -> AccessSite {

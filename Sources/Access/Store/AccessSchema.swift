@@ -5,8 +5,21 @@ enum AccessSchema {
   static let migrator: DatabaseMigrator = {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1: people, sites, rules, audit") { db in try db.execute(sql: version1) }
+    migrator.registerMigration("2: one-time codes") { db in try db.execute(sql: version2) }
     return migrator
   }()
+
+  private static let version2 = """
+    CREATE TABLE account_totp(
+      account TEXT NOT NULL PRIMARY KEY REFERENCES account(name) ON DELETE CASCADE,
+      secret BLOB NOT NULL,
+      since INTEGER NOT NULL,
+      used INTEGER) WITHOUT ROWID;
+    CREATE TABLE code_rule(
+      domain TEXT NOT NULL REFERENCES domain(path) ON DELETE CASCADE,
+      role TEXT NOT NULL,
+      PRIMARY KEY(domain, role)) WITHOUT ROWID;
+    """
 
   private static let version1 = """
     CREATE TABLE domain(

@@ -264,8 +264,9 @@ public final class AccessStore: Sendable {
     try queue.read { db in
       let verdict = try String.fetchOne(db, sql: "PRAGMA integrity_check") ?? ""
       guard verdict == "ok" else { throw AccessStoreError.damaged(path: path, reason: verdict) }
-      guard try AccessSchema.migrator.hasCompletedMigrations(db) else {
-        throw AccessStoreError.damaged(path: path, reason: "it isn't a store, or one of an earlier version")
+      // One of an earlier version is brought up to date when it is opened.
+      guard try !AccessSchema.migrator.appliedIdentifiers(db).isEmpty else {
+        throw AccessStoreError.damaged(path: path, reason: "it isn't a store")
       }
       guard try !AccessSchema.migrator.hasBeenSuperseded(db) else { throw AccessStoreError.laterVersion(path: path) }
     }

@@ -9,7 +9,7 @@ struct AccountCommand: ParsableCommand {
     discussion: "What takes something from an account ends what rests on it within two seconds.",
     subcommands: [
       Add.self, List.self, Remove.self, Enable.self, Disable.self, Role.self, Password.self, Join.self, Leave.self,
-      Forget.self,
+      Forget.self, TOTPCommand.self,
     ])
 
   struct Add: ParsableCommand {
@@ -60,12 +60,13 @@ struct AccountCommand: ParsableCommand {
     func run() throws {
       try reporting {
         guard case .accounts(let accounts) = try location.perform(.listAccounts) else { return }
-        var table = Table("ACCOUNT", "DOMAIN", "ROLE", "STATE", "GROUPS", "PCS")
+        var table = Table("ACCOUNT", "DOMAIN", "ROLE", "STATE", "CODES", "GROUPS", "PCS")
         for account in accounts {
           let domains = ([account.domain] + account.joined).map(\.description).joined(separator: " ")
           let end = account.expires.map { "until \(Timestamp.text(unixSeconds: $0))" }
           table.append(
             account.name, domains, account.role.word, account.isEnabled ? end ?? "on" : "off",
+            account.hasOneTimeCode ? "totp" : account.requiresOneTimeCode ? "missing" : "-",
             account.groups.joined(separator: " "), account.pcs.joined(separator: " "))
         }
         print(table.isEmpty ? "no accounts: add one with `gatemanager account add NAME`" : "\(table)")

@@ -6,7 +6,7 @@ struct DomainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "domain", abstract: "Manages the tree of domains, which accounts, sites and rules lie in.",
     discussion: "What lies outside of an account's domains doesn't exist for it.",
-    subcommands: [Add.self, List.self, Remove.self])
+    subcommands: [Add.self, List.self, Remove.self, RequireCode.self])
 
   struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Makes a domain below one that is there.")
@@ -28,10 +28,37 @@ struct DomainCommand: ParsableCommand {
     func run() throws {
       try reporting {
         guard case .domains(let domains) = try location.perform(.listDomains) else { return }
-        var table = Table("DOMAIN", "SITES", "ACCOUNTS")
-        for domain in domains { table.append("\(domain.path)", "\(domain.sites)", "\(domain.accounts)") }
+        var table = Table("DOMAIN", "SITES", "ACCOUNTS", "ONE-TIME CODES FOR")
+        for domain in domains {
+          let roles = domain.codeRoles.map(\.word).joined(separator: " ")
+          table.append("\(domain.path)", "\(domain.sites)", "\(domain.accounts)", roles.isEmpty ? "-" : roles)
+        }
         print(table)
       }
+    }
+  }
+
+  struct RequireCode: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Asks accounts of a role for a one-time code at each login, in a domain and below.",
+      discussion: """
+        An account that has none can't log in until one is made: gatemanager account totp enrol. PCs that are logged in \
+        stay so.
+
+        EXAMPLE
+          gatemanager domain require-code ROOT.AcmeInc --role administrator
+        """)
+
+    @Argument(help: "The domain.")
+    var domain: DomainPath
+    @Option(help: AccountRole.help)
+    var role: AccountRole
+    @Flag(help: "Asks no longer.")
+    var off = false
+    @OptionGroup var location: DirectoryOption
+
+    func run() throws {
+      try reporting { _ = try location.perform(.requireOneTimeCode(domain, role, !off)) }
     }
   }
 

@@ -51,7 +51,7 @@ extension DirectoryOption {
       }
     } catch ManagementError.notRunning {
       let keys = try gate.loadKeys()
-      let operations = Operations(store: try gate.openStore(keys), gateKey: keys.server.keyHash)
+      let operations = Operations(store: try gate.openStore(keys), gateKey: keys.server.keyHash, issuer: keys.gate)
       return try operations.perform(operation, by: .host, time: Clock.unixMicroseconds)
     }
   }

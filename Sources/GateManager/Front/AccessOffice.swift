@@ -23,6 +23,9 @@ struct AccessOffice: Sendable {
         throw AccessStoreError.malformed("the password's hash of account \(account.name)")
       }
       guard try hash.verify(body.password) else { return refuse(event, "wrong password", Self.badCredentials) }
+      let needsCode = account.oneTimeCode != nil || store.state.requiresOneTimeCode(account)
+      if needsCode, account.oneTimeCode == nil { return refuse(event, "no one-time codes enrolled", Self.notEnrolled) }
+      if needsCode, body.code == nil { return refuse(event, "no one-time code", Self.codeRequired) }
       guard let request = try? CertificateRequest(pem: body.csr) else {
         return refuse(event, "a bad certificate request", Self.badRequest)
       }
@@ -41,7 +44,12 @@ struct AccessOffice: Sendable {
         if case .account(account.name, _)? = state.keys[key] {
         } else if state.keys[key] != nil {
           // One key is one identity: nobody may take over a key that is registered for somebody else.
-          throw LoginRefusal(reason: "the key is somebody else's", isCredentials: false)
+          throw LoginRefusal(reason: "the key is somebody else's", Self.badRequest)
+        }
+        // Used up with the login that it is for, in one transaction: two at once can't both have it.
+        if account.oneTimeCode != nil || state.requiresOneTimeCode(account) {
+          let used = try Self.step(of: body.code, account.oneTimeCode)
+          account.oneTimeCode?.used = used
         }
         account.pcs.removeAll { $0.key == key }
         account.pcs.append(.init(key: key, name: pc, since: Clock.unixSeconds))
@@ -49,13 +57,28 @@ struct AccessOffice: Sendable {
         return ([.putAccount(account)], [granted], ())
       }
       if case .failure(let refusal) = result {
-        return refuse(event, refusal.reason, refusal.isCredentials ? Self.badCredentials : Self.badRequest)
+        return refuse(event, refusal.reason, refusal.outcome)
       }
       let answer = ControlMessage.LoggedIn(
         certificate: certificate.pem, caCertificate: keys.authority.certificate.pem, user: account.name)
       return .granted(.loggedIn(answer), key, .user(account.name, pc: pc))
     } catch {
       return Self.broken(error)
+    }
+  }
+
+  /// The step that a code uses up.
+  private static func step(of code: String?, _ enrolled: Account.OneTimeCode?) throws(LoginRefusal) -> Int64 {
+    guard let enrolled else { throw LoginRefusal(reason: "no one-time codes enrolled", notEnrolled) }
+    guard let code else { throw LoginRefusal(reason: "no one-time code", codeRequired) }
+    do throws(CryptoError) {
+      switch try enrolled.secret.judge(code, at: Clock.unixSeconds, used: enrolled.used) {
+      case .valid(let step): return step
+      case .used: throw CryptoError("one-time code", .misuse, reason: "a used one-time code")
+      case .wrong: throw CryptoError("one-time code", .misuse, reason: "a wrong one-time code")
+      }
+    } catch {
+      throw LoginRefusal(reason: error.reason, badOneTimeCode)
     }
   }
 
@@ -123,8 +146,20 @@ struct AccessOffice: Sendable {
     return outcome
   }
 
-  private static let badCredentials = AccessWorker.Outcome.refused(
+  fileprivate static let badCredentials = AccessWorker.Outcome.refused(
     .badCredentials, ControlMessage.Failure(.badCredentials, "wrong user name or password"))
+  private static let codeRequired = AccessWorker.Outcome.refused(
+    .codeMissing,
+    ControlMessage.Failure(
+      .oneTimeCodeRequired, "a one-time code is asked for: one of your authenticator app, with --code-file"))
+  private static let notEnrolled = AccessWorker.Outcome.refused(
+    .codeMissing,
+    ControlMessage.Failure(
+      .notPermitted,
+      "your role needs one-time codes, and you have none: an administrator makes them with `gatemanager account totp`"))
+  private static let badOneTimeCode = AccessWorker.Outcome.refused(
+    .badOneTimeCode,
+    ControlMessage.Failure(.badOneTimeCode, "the one-time code is wrong, or was used: wait for the next one"))
   private static let badRequest = AccessWorker.Outcome.refused(
     .malformed, ControlMessage.Failure(.malformed, "the certificate request can't be honoured"))
   private static let unknownCode = AccessWorker.Outcome.refused(
@@ -141,8 +176,14 @@ struct AccessOffice: Sendable {
 }
 
 private struct LoginRefusal: Error {
+  /// For the audit.
   let reason: String
-  var isCredentials = true
+  let outcome: AccessWorker.Outcome
+
+  init(reason: String, _ outcome: AccessWorker.Outcome = AccessOffice.badCredentials) {
+    self.reason = reason
+    self.outcome = outcome
+  }
 }
 
 private enum EnrolmentRefusal: Error {

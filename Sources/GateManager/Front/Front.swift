@@ -68,6 +68,8 @@ final class Front {
   var totals = FrontTotals()
   /// Why and for how long sites were away, by name; of enrolled ones only.
   var siteOutages: [String: OutageLog] = [:]
+  /// What sites' operators have switched off, by site and agent, with what they said; of enrolled ones only.
+  var vetoes: [String: [String: String]] = [:]
   /// What the worker found wrong with the store.
   var storeProblems: [String] = []
   let durations: GateDurations?

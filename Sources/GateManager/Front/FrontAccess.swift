@@ -20,7 +20,7 @@ extension Front {
         access, account: user, site: body.site, announced: announced ?? [],
         wanted: announced == nil ? nil : body.agents?.map { $0.prefix(bytes: 64) }, reason: purpose,
         now: Clock.unixSeconds
-      ).granting(each: body.agents != nil)
+      ).granting(each: body.agents != nil, withLimits: site?.features?.contains(SiteFeatures.grantedPorts) ?? false)
     } catch {
       throw ConnectRefusal(error)
     }
@@ -43,14 +43,16 @@ extension Front {
   func judgeSessionsAnew(at site: String? = nil) {
     for id in sessions.ids(where: { site == nil || $0.site == site }) {
       guard let session = sessions[id] else { continue }
-      // Grants name agents: one that has got another port is granted with it. What the site has no more it cuts itself.
+      // An agent that is granted in whole is so with a port that it has got since. What the site has no more it cuts
+      // itself.
       let announced = registry.sites[session.site]?.agents ?? []
       let descriptions = session.descriptions.map { old in announced.first { $0.name == old.name } ?? old }
       do throws(AccessDenial) {
         let allowed = try Authorisation.decide(
           access, account: session.user, site: session.site, announced: descriptions, wanted: session.agents,
           reason: session.reason, now: Clock.unixSeconds
-        ).granting(each: true)
+        ).granting(each: true, withLimits: session.understandsLimits)
+        try allowed.check(granted: session.ports, announced: descriptions)
         let limit = SessionLimit(
           created: session.created, began: session.began, longest: Int64(options.grantHours) * 3600,
           until: allowed.until, reason: allowed.ending(of: session.user))
@@ -61,6 +63,43 @@ extension Front {
       } catch {
         endSession(id, .accessEnded, "\(error)")
       }
+    }
+  }
+
+  /// Tells the audit and the LinkManagers what a site's operator has switched off or on since the site last said.
+  func judgeVetoes(of site: String, _ agents: [AgentDescription]) {
+    let before = vetoes[site] ?? [:]
+    var current: [String: String] = [:]
+    for agent in agents { current[agent.name] = agent.veto }
+    guard current != before else { return }
+    vetoes[site] = current.isEmpty ? nil : current
+    let off = current.keys.filter { current[$0] != before[$0] }.sorted()
+    let on = before.keys.filter { current[$0] == nil }.sorted()
+    for (operation, names) in [("switchOff", off), ("switchOn", on)] where !names.isEmpty {
+      var event = AuditEvent(.veto)
+      event.site = site
+      event.agents = names
+      event.operation = operation
+      let said = Set(names.compactMap { current[$0] }).sorted().joined(separator: "; ")
+      if !said.isEmpty { event.reason = said }
+      audit(event)
+      logger.notice(
+        "switched on site",
+        metadata: [
+          "site": "\(site)", "operation": "\(operation)", "agents": "\(names.joined(separator: " "))",
+          "reason": "\(said)",
+        ])
+    }
+    let changed = Set(off + on)
+    for id in sessions.ids(where: { $0.site == site }) {
+      guard let session = sessions[id] else { continue }
+      let names = session.agents.filter(changed.contains)
+      guard !names.isEmpty else { continue }
+      let states = names.map { name in
+        let state = agents.first { $0.name == name }?.state
+        return (name, AgentStates.Condition(state: state, veto: current[name]))
+      }
+      send(.agentStates(AgentStates(id: id, agents: Dictionary(states) { first, _ in first })), to: session.owner)
     }
   }
 
@@ -124,6 +163,7 @@ struct ConnectRefusal: Error {
     switch denial {
     case .siteUnknown: (reason, code) = (.unknownSite, .unknownSite)
     case .agentUnknown: (reason, code) = (.unknownAgent, .notPermitted)
+    case .switchedOff: (reason, code) = (.switchedOff, .notPermitted)
     case .reasonRequired: (reason, code) = (.reasonMissing, .notPermitted)
     default: (reason, code) = (.notAllowed, .notPermitted)
     }

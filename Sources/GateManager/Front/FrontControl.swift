@@ -20,10 +20,13 @@ extension Front {
         }
       case .login(let body, let request):
         let name = body.user.prefix(bytes: 64)
-        ask(id, connection, request, keys: ["host:\(connection.host)", "login:\(name)@\(connection.host)"]) {
+        var keys = ["host:\(connection.host)", "login:\(name)@\(connection.host)"]
+        // Whoever knows a password may guess codes from many addresses.
+        if body.code != nil { keys.append("\(LoginThrottle.codePrefix)\(name)") }
+        ask(id, connection, request, keys: keys) {
           .login(body, address: connection.address, connection: id, request: request)
         }
-      case .agents(let agents, _): announced(agents, id, connection)
+      case .agents(let agents, let features, _): announced(agents, features, id, connection)
       case .report(let report): reported(report, connection)
       case .list(let request): list(id, request, connection)
       case .connect(let body, let request): connect(body, request, id, connection)
@@ -76,7 +79,13 @@ extension Front {
         send(answer, to: id, request: request)
       case .refused(let reason, let failure):
         count(reason)
-        if reason == .badCredentials || reason == .badCode { throttle.failed(keys, now: now) }
+        switch reason {
+        case .badOneTimeCode: throttle.failed(keys, now: now)
+        // No code was judged: nobody is kept out who knows the password.
+        case .badCredentials, .badCode:
+          throttle.failed(keys.filter { !$0.hasPrefix(LoginThrottle.codePrefix) }, now: now)
+        default: break
+        }
         logger.warning("request refused", metadata: ["reason": "\(reason.text)", "address": "\(address)"])
         send(.failure(failure), to: id, request: request)
       }
@@ -92,6 +101,7 @@ extension Front {
     guard new != membership else { return }
     membership = new
     siteOutages = siteOutages.filter { new.siteKeys[$0.key] != nil }
+    vetoes = vetoes.filter { new.siteKeys[$0.key] != nil }
     for session in sessions.ids(where: { new.identities[$0.clientKey] == nil || new.siteKeys[$0.site] != $0.siteKey }) {
       endSession(session, .membershipEnded)
     }
@@ -167,10 +177,15 @@ extension Front {
     audit(auditEvent(report, of: name, session))
   }
 
-  private func announced(_ agents: [AgentDescription], _ id: SlotID, _ connection: Connection) {
+  private func announced(
+    _ agents: [AgentDescription], _ features: SiteFeatures?, _ id: SlotID, _ connection: Connection
+  ) {
     guard case .site(let name) = connection.identity else { return }
-    registry.announce(agents, by: name, on: id)
-    if registry.sites[name]?.connection == id { announced.set(name, agents) }
+    registry.announce(agents, features, by: name, on: id)
+    if registry.sites[name]?.connection == id {
+      announced.set(name, SiteAnnouncement(agents, features: features))
+      judgeVetoes(of: name, agents)
+    }
     judgeSessionsAnew(at: name)
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
   }

@@ -43,30 +43,44 @@ extension Front {
     let limit = SessionLimit(
       created: created, began: now, longest: Int64(options.grantHours) * 3600, until: allowed.until,
       reason: allowed.ending(of: user))
+    let names = Set(agents.map(\.name))
     do {
-      let session = GateSession(
+      var session = GateSession(
         id: try SessionID.random(), user: user, pc: pc, site: body.site, owner: id, clientKey: clientKey,
-        siteKey: siteKey, agents: agents.map(\.name), descriptions: agents, reason: purpose, created: created,
+        siteKey: siteKey, agents: agents.map(\.name),
+        descriptions: site.agents?.filter { names.contains($0.name) } ?? agents, reason: purpose, created: created,
         notAfter: limit.notAfter, began: now, expires: limit.expires, limit: limit.reason, rules: allowed.rules,
         deadline: now + GateLimits.meetingTime)
+      session.ports = allowed.limits
+      session.understandsLimits = site.features?.contains(SiteFeatures.grantedPorts) ?? false
       // The agents by name, so that one that the site adds later isn't granted unseen.
       let grant = try Grant(
         session: session.id, gate: keys.gate, site: body.site, siteKey: siteKey, user: user, pc: pc,
-        clientKey: clientKey, agents: .named(session.agents), notBefore: session.created, notAfter: session.notAfter,
-        reason: session.reason
+        clientKey: clientKey, agents: .named(session.agents), ports: session.ports, notBefore: session.created,
+        notAfter: session.notAfter, reason: session.reason
       ).signed(with: keys.grantKey)
       let linkTicket = try tickets.issue(.linkManager, session: session.id, keyHash: clientKey, now: now)
       let siteTicket = try tickets.issue(.siteManager, session: session.id, keyHash: siteKey, now: now)
-      guard sessions.insert(session) else { return refuse(.tooManySessions, .busy, "too many sessions") }
+      let answer = ControlEnvelope(
+        .session(
+          .init(
+            id: session.id, ticket: linkTicket, grant: grant, siteKey: siteKey, agents: agents,
+            features: site.features)),
+        request: request)
+      guard (try? answer.encoded()) != nil else {
+        tickets.revoke(session.id)
+        return refuse(.notAllowed, .notPermitted, "a grant has no room for so many agents and ports: name an agent")
+      }
+      guard sessions.insert(session) else {
+        tickets.revoke(session.id)
+        return refuse(.tooManySessions, .busy, "too many sessions")
+      }
       totals.sessionsOpened &+= 1
       logger.notice("session opened", metadata: metadata(opening: session, address: connection.address))
       audit(auditEvent(opening: session, address: connection.address))
       send(
         .dial(.init(id: session.id, ticket: siteTicket, grant: grant, serverTime: created)), to: site.connection)
-      enqueue(
-        ControlEnvelope(
-          .session(.init(id: session.id, ticket: linkTicket, grant: grant, siteKey: siteKey, agents: agents)),
-          request: request), id)
+      enqueue(answer, id)
     } catch {
       logger.error("a session can't be made", metadata: ["user": "\(user)", "error": "\(error)"])
       refuse(.busy, .internalError, "the GateManager can't make a session now")
@@ -206,10 +220,13 @@ extension Front {
     case .site(let name): guard session.site == name else { return }
     }
     let reason = ending.reason.escaped.prefix(bytes: GateLimits.reasonBytes)
+    var story = "\(identity.name): \(reason)"
+    // The site counts the same time, and may be a little earlier: what ended it is the rule or the account all the same.
+    if let limit = session.limit, now + .seconds(1) >= session.expires { story = "\(limit) (\(story))" }
     guard forget(ending.id, reason) != nil else { return }
     totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
-    logger.notice("session ended", metadata: metadata(session, reason: "\(identity.name): \(reason)"))
-    audit(auditEvent(ending: session, reason: "\(identity.name): \(reason)"))
+    logger.notice("session ended", metadata: metadata(session, reason: story))
+    audit(auditEvent(ending: session, reason: story))
     if session.stage == .relayed { relay.cancel(ending.id) }
     tell(session, .sessionEnded(ControlMessage.Ending(id: ending.id, reason: reason)))
   }

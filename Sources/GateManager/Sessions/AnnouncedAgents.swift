@@ -1,12 +1,12 @@
-import Control
+import Access
 import Synchronization
 
-/// The agents of the sites that are connected, for threads other than the front's.
+/// What the sites that are connected have said, for threads other than the front's.
 final class AnnouncedAgents: Sendable {
-  private let sites = Mutex<[String: [AgentDescription]]>([:])
+  private let sites = Mutex<[String: SiteAnnouncement]>([:])
 
-  /// `nil` when the site isn't connected, or hasn't announced any yet.
-  subscript(site: String) -> [AgentDescription]? { sites.withLock { $0[site] } }
+  /// `nil` when the site isn't connected, or hasn't announced any agents yet.
+  subscript(site: String) -> SiteAnnouncement? { sites.withLock { $0[site] } }
 
-  func set(_ site: String, _ agents: [AgentDescription]?) { sites.withLock { $0[site] = agents } }
+  func set(_ site: String, _ announcement: SiteAnnouncement?) { sites.withLock { $0[site] = announcement } }
 }

@@ -15,7 +15,7 @@ struct ControlPeer: Sendable {
     case online(PeerIdentity)
     case enroll(ControlMessage.Enroll, request: UInt64?)
     case login(ControlMessage.Login, request: UInt64?)
-    case agents([AgentDescription], request: UInt64?)
+    case agents([AgentDescription], features: SiteFeatures? = nil, request: UInt64?)
     case report(SiteReport)
     case list(request: UInt64?)
     case connect(ControlMessage.Connect, request: UInt64?)
@@ -90,7 +90,8 @@ struct ControlPeer: Sendable {
       return refuse(
         .notPermitted, "this key isn't registered here: enrol the site, or log in, again", request, .notRegistered)
 
-    case (.identified(.site), .agents(let agents)): return [.agents(agents, request: request)]
+    case (.identified(.site), .agents(let agents, let features)):
+      return [.agents(agents, features: features, request: request)]
     case (.identified(.site), .report(let report)): return [.report(report)]
     case (.identified(.user), .list): return [.list(request: request)]
     case (.identified(.user), .connect(let body)): return [.connect(body, request: request)]

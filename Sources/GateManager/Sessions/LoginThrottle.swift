@@ -17,6 +17,9 @@ struct LoginThrottle: Sendable {
   /// Names and addresses remembered; the oldest half goes when it is full.
   static let limit = 4096
 
+  /// Of keys for one-time codes of an account, from whatever address.
+  static let codePrefix = "code:"
+
   private var entries: [String: Entry] = [:]
 
   /// Names and addresses with failures that aren't forgotten.

@@ -4,8 +4,8 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
   case noHello, incompatible, wrongRole, notRegistered, malformed, misplaced, endlessMessage, tooFast, tooManyTries
   case idleStranger, silent
   case brokenTLS, slowReader, fenced, membershipEnded, disconnected, stopping
-  case badCredentials, badCode, throttled, busy
-  case unknownSite, siteOffline, unknownAgent, notAllowed, reasonMissing, tooManySessions
+  case badCredentials, codeMissing, badOneTimeCode, badCode, throttled, busy
+  case unknownSite, siteOffline, unknownAgent, notAllowed, switchedOff, reasonMissing, tooManySessions
   case noCertificate, badTicket, noTicket, noPeer, switchFailed, sessionEnded, accessEnded
 
   /// What is said to those whose connection ends.
@@ -34,6 +34,8 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .disconnected: "the peer left"
     case .stopping: "the service stops"
     case .badCredentials: "wrong user or password"
+    case .codeMissing: "no one-time code"
+    case .badOneTimeCode: "wrong or used one-time code"
     case .badCode: "unknown, used or expired enrolment code"
     case .throttled: "too many failed tries"
     case .busy: "too much to do"
@@ -41,6 +43,7 @@ enum Refusal: String, Hashable, Sendable, CaseIterable {
     case .siteOffline: "the site isn't connected"
     case .unknownAgent: "no such agent"
     case .notAllowed: "no rule allows it"
+    case .switchedOff: "switched off on site"
     case .reasonMissing: "a reason is asked for"
     case .tooManySessions: "too many sessions"
     case .noCertificate: "no client certificate"

@@ -12,6 +12,8 @@ struct Registry {
     let since: Int64
     /// `nil` until the site has announced any.
     var agents: [AgentDescription]?
+    /// Passed on as they are to whoever connects to it.
+    var features: SiteFeatures?
   }
 
   struct OnlineUser {
@@ -34,9 +36,12 @@ struct Registry {
   }
 
   /// Keeps what a site says about its agents, unless a newer connection speaks for it.
-  mutating func announce(_ agents: [AgentDescription], by name: String, on connection: SlotID) {
+  mutating func announce(
+    _ agents: [AgentDescription], _ features: SiteFeatures? = nil, by name: String, on connection: SlotID
+  ) {
     guard sites[name]?.connection == connection else { return }
     sites[name]?.agents = agents
+    sites[name]?.features = features
   }
 
   /// A connection is gone. A site that has a newer one stays.

@@ -16,6 +16,10 @@ struct GateSession: Sendable {
   let agents: [String]
   /// The agents as the site announced them, for when the rules change.
   let descriptions: [AgentDescription]
+  /// The ports by agent, of those that were granted with fewer than the site has.
+  var ports: [String: PortLimits] = [:]
+  /// Whether the site understands such grants.
+  var understandsLimits = false
   let reason: String?
   /// Seconds since 1970.
   let created: Int64

@@ -98,7 +98,8 @@ extension SiteIdentity {
       }
     // Wall-clock time counts once: later steps of a clock can't lengthen or shorten a session.
     let policy = SitePolicy(
-      rules: rules, granted: granted, expires: arrival + .seconds(grant.remaining(at: time)), own: ownAddresses)
+      rules: rules, granted: granted, limits: grant.ports ?? [:],
+      expires: arrival + .seconds(grant.remaining(at: time)), own: ownAddresses)
     do {
       let session = try SiteSession(
         id: dial.id, socket: socket, secrets: outcome.secrets, surplus: outcome.surplus, policy: policy, limits: limits,

@@ -16,6 +16,8 @@ public struct SiteRule: Equatable, Sendable {
   public var interface: SiteInterface?
   /// Whether what this agent's flows carry may be captured from remote.
   public var capture = false
+  /// Why the operator on site has switched it off, as its user is told: then nothing of it is reached. `nil` if it is on.
+  public var veto: String?
 
   public init(
     agent: String, device: IPPrefix?, tcp: [PortRange], udp: [PortRange], ftp: [PortRange] = [], echo: Bool
@@ -34,6 +36,23 @@ public struct SiteRule: Equatable, Sendable {
   }
 }
 
+extension SiteRule {
+  /// What is left of it within a grant's limits: of an interface, nothing.
+  ///
+  /// FTP's data connections belong to a control connection, which is judged like any other. A capture shows what others
+  /// do, too.
+  func narrowed(to limits: PortLimits) -> SiteRule {
+    var rule = self
+    rule.tcp = PortLimits.intersection(tcp, limits.tcp)
+    rule.udp = PortLimits.intersection(udp, limits.udp)
+    rule.ftp = PortLimits.intersection(ftp, limits.tcp)
+    rule.echo = echo && limits.icmp
+    rule.interface = nil
+    rule.capture = false
+    return rule
+  }
+}
+
 /// An interface of the site's host, as an agent offers it.
 public struct SiteInterface: Hashable, Sendable {
   public var name: String
@@ -47,7 +66,9 @@ public struct SiteInterface: Hashable, Sendable {
 
 /// What one session may reach: the site's own agents and the grant, each alone enough to say no.
 public struct SitePolicy: Sendable {
+  /// The site's own, with the ports that the grant gives.
   private var rules: [String: SiteRule]
+  private let limits: [String: PortLimits]
   private let granted: Set<String>?
   private let expires: Instant?
   /// Addresses of the site's own interfaces: reached only where an agent names them.
@@ -55,9 +76,14 @@ public struct SitePolicy: Sendable {
 
   /// - Parameters:
   ///   - granted: agents that the grant names; `nil` for all of the site.
+  ///   - limits: the ports that the grant gives of an agent; of one that isn't named, all that its rule permits.
   ///   - expires: when the grant ends.
-  public init(rules: [SiteRule], granted: Set<String>?, expires: Instant?, own: Set<IPAddress> = []) {
-    self.rules = Dictionary(rules.map { ($0.agent, $0) }, uniquingKeysWith: { first, _ in first })
+  public init(
+    rules: [SiteRule], granted: Set<String>?, limits: [String: PortLimits] = [:], expires: Instant?,
+    own: Set<IPAddress> = []
+  ) {
+    self.rules = Self.narrowed(rules, limits)
+    self.limits = limits
     self.granted = granted
     self.expires = expires
     self.own = own
@@ -65,7 +91,13 @@ public struct SitePolicy: Sendable {
 
   /// Later requests are judged by these rules.
   public mutating func replaceRules(_ rules: [SiteRule]) {
-    self.rules = Dictionary(rules.map { ($0.agent, $0) }, uniquingKeysWith: { first, _ in first })
+    self.rules = Self.narrowed(rules, limits)
+  }
+
+  private static func narrowed(_ rules: [SiteRule], _ limits: [String: PortLimits]) -> [String: SiteRule] {
+    Dictionary(
+      rules.map { rule in (rule.agent, limits[rule.agent].map { rule.narrowed(to: $0) } ?? rule) },
+      uniquingKeysWith: { first, _ in first })
   }
 
   /// Whether a flow that is open may go on.
@@ -74,7 +106,7 @@ public struct SitePolicy: Sendable {
   func permits(
     agent: String, _ kind: StreamProtocol, _ target: Endpoint, isFTPData: Bool = false
   ) -> Bool {
-    guard let rule = rules[agent], granted?.contains(agent) ?? true else { return false }
+    guard let rule = rules[agent], rule.veto == nil, granted?.contains(agent) ?? true else { return false }
     guard let transport = kind.transport else { return Self.offers(rule, kind) }
     guard rule.device?.contains(target.address) == true else { return false }
     if isFTPData { return !rule.ftp.isEmpty }
@@ -99,6 +131,7 @@ public struct SitePolicy: Sendable {
   public func rule(for request: OpenRequest, now: Instant) throws(Refusal) -> SiteRule {
     let rule = try grantedRule(request, now: now)
     guard Self.offers(rule, request.protocol) else {
+      if limits[rule.agent] != nil { throw notGranted(rule.agent, "\(request.protocol)") }
       throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(request.protocol)")
     }
     return rule
@@ -108,6 +141,8 @@ public struct SitePolicy: Sendable {
     if let expires, now >= expires { throw Refusal(.grantEnded) }
     guard let rule = rules[request.agent] else { throw Refusal(.unknownAgent, request.agent) }
     guard granted?.contains(rule.agent) ?? true else { throw Refusal(.notGranted, rule.agent) }
+    // Older LinkManagers know no reason of its own for it.
+    if let veto = rule.veto { throw Refusal(.portNotPermitted, "agent \(rule.agent): \(veto)") }
     return rule
   }
 
@@ -137,7 +172,10 @@ public struct SitePolicy: Sendable {
     }
     switch transport {
     case .icmp:
-      guard rule.echo else { throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit ping") }
+      guard rule.echo else {
+        if limits[rule.agent] != nil { throw notGranted(rule.agent, "ping") }
+        throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit ping")
+      }
     case .tcp, .udp:
       let ranges = transport == .tcp ? rule.tcp : rule.udp
       if !ranges.contains(where: { $0.contains(request.port) }) {
@@ -145,12 +183,20 @@ public struct SitePolicy: Sendable {
         guard transport == .tcp, !rule.ftp.isEmpty,
           announced.contains(endpoint, of: rule.agent, now: now)
         else {
+          if limits[rule.agent] != nil {
+            throw notGranted(rule.agent, "\(transport == .tcp ? "TCP" : "UDP") \(request.port)")
+          }
           throw Refusal(.portNotPermitted, "agent \(rule.agent) doesn't permit \(transport) \(request.port)")
         }
         return (endpoint, true)
       }
     }
     return (Endpoint(try address(of: device, rule, request), request.port), false)
+  }
+
+  /// A limit says no, or the agent as well: the limit is what the user can be told to ask for.
+  private func notGranted(_ agent: String, _ wanted: String) -> Refusal {
+    Refusal(.notGranted, "of agent \(agent) it gives \(limits[agent] ?? PortLimits()), and not \(wanted)")
   }
 
   private func address(of device: IPPrefix, _ rule: SiteRule, _ request: OpenRequest) throws(Refusal) -> IPAddress {

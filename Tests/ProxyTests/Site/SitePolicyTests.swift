@@ -89,6 +89,37 @@ import Testing
     #expect(reason(judge(all, "")) == .unknownAgent)
   }
 
+  /// Neither more than the grant gives, nor more than the site has.
+  @Test func aGrantsPortsAndTheRulesMustBothAgree() throws {
+    var rule = Self.plc
+    (rule.ftp, rule.echo, rule.capture) = ([PortRange(8000)!, PortRange(102)!], true, true)
+    let limits = PortLimits(tcp: [PortRange(102)!, PortRange(8010, 8020)!], udp: [PortRange(53)!])
+    var policy = SitePolicy(
+      rules: [rule, Self.ping, Self.cell], granted: nil, limits: ["plc": limits, "cell": limits], expires: nil)
+    for port in [102, 8010] as [UInt16] { #expect(reason(judge(policy, "plc", port: port)) == nil) }
+    for port in [8000, 8009, 8011, 8020, 53] as [UInt16] {
+      #expect(reason(judge(policy, "plc", port: port)) == .notGranted)
+    }
+    for port in [161, 53] as [UInt16] { #expect(reason(judge(policy, "plc", .udp, port: port)) == .notGranted) }
+    #expect(reason(judge(policy, "plc", .icmp, port: 0)) == .notGranted)
+    #expect(refusal(policy, "plc", .capture) == .notGranted)
+    #expect(policy.carriesFTP(agent: "plc", 102) && !policy.carriesFTP(agent: "plc", 8000))
+    // An interface has no ports: nothing of it is given.
+    #expect(refusal(policy, "cell", .discovery) == .notGranted && refusal(policy, "cell", .capture) == .notGranted)
+    #expect(!policy.permits(agent: "cell", .discovery, .unspecified) && policy.interface(of: "cell") == nil)
+    // Others are given in whole, and what the site changes later is judged by the same grant.
+    #expect(reason(judge(policy, "ping", .icmp, port: 0)) == nil)
+    rule.tcp = [.all]
+    policy.replaceRules([rule])
+    #expect(reason(judge(policy, "plc", port: 8020)) == nil && reason(judge(policy, "plc", port: 22)) == .notGranted)
+    let target = Endpoint(try #require(IPAddress("192.168.1.10")), 22)
+    #expect(!policy.permits(agent: "plc", .tcp, target))
+    guard case .failure(let told) = judge(policy, "plc", port: 22) else { return }
+    #expect(
+      told.description
+        == "the grant doesn't cover the agent: of agent plc it gives TCP 102,8010-8020 UDP 53, and not TCP 22")
+  }
+
   @Test func portsAndProtocolsOfTheRuleOnly() {
     let policy = SitePolicy(rules: [Self.plc, Self.ping], granted: nil, expires: nil)
     for port in [102, 8000, 8010] as [UInt16] { #expect(reason(judge(policy, "plc", port: port)) == nil) }
@@ -164,6 +195,26 @@ import Testing
       let policy = SitePolicy(rules: [rule], granted: nil, expires: nil, own: [own])
       #expect(judge(policy, "plc") == .success(Endpoint(address, 102)))
     }
+  }
+
+  @Test func whatIsOffIsNotReached() throws {
+    var (off, cell) = (Self.plc, Self.cell)
+    off.veto = "switched off on site: press 4"
+    cell.veto = "switched off on site"
+    var policy = SitePolicy(rules: [Self.plc, Self.ping], granted: nil, expires: nil)
+    policy.replaceRules([off, Self.ping, cell])
+    let target = Endpoint(try #require(IPAddress("192.168.1.10")), 102)
+    #expect(!policy.permits(agent: "plc", .tcp, target) && !policy.permits(agent: "cell", .capture, .unspecified))
+    #expect(refusal(policy, "cell", .discovery) == .portNotPermitted)
+    #expect(reason(judge(policy, "ping", .icmp, port: 0)) == nil)
+    guard case .failure(let told) = judge(policy, "plc") else {
+      Issue.record("it is reached")
+      return
+    }
+    #expect(
+      told.description == "the agent doesn't permit the port: agent plc: switched off on site: press 4")
+    policy.replaceRules([Self.plc])
+    #expect(reason(judge(policy, "plc")) == nil)
   }
 
   @Test func openFlowsAreJudgedByNewRules() throws {

@@ -1,7 +1,5 @@
-public import Control
-
-/// The ports that something is limited to.
-public struct PortLimits: Hashable, Sendable, Codable {
+/// The ports that something is limited to: a rule, a role, or what a grant gives of an agent.
+public struct PortLimits: Hashable, Sendable {
   public var tcp, udp: [PortRange]
   public var icmp: Bool
 
@@ -10,9 +8,6 @@ public struct PortLimits: Hashable, Sendable, Codable {
     self.udp = udp
     self.icmp = icmp
   }
-
-  /// LinkManager Mobile: web, remote desktop and VNC.
-  public static let mobile = PortLimits(tcp: [80, 443, 3389, 5900].compactMap { PortRange($0) })
 
   /// What is left of an agent within these limits; `nil` for nothing, as of an interface of the site, which has no ports.
   ///
@@ -36,7 +31,7 @@ public struct PortLimits: Hashable, Sendable, Codable {
   }
 
   /// In rising order; ranges that touch become one.
-  static func merged(_ ranges: [PortRange]) -> [PortRange] {
+  package static func merged(_ ranges: [PortRange]) -> [PortRange] {
     var result: [PortRange] = []
     for range in ranges.sorted(by: { ($0.lower, $0.upper) < ($1.lower, $1.upper) }) {
       guard let last = result.last, Int(last.upper) + 1 >= Int(range.lower) else {
@@ -48,7 +43,7 @@ public struct PortLimits: Hashable, Sendable, Codable {
     return result
   }
 
-  static func intersection(_ left: [PortRange], _ right: [PortRange]) -> [PortRange] {
+  package static func intersection(_ left: [PortRange], _ right: [PortRange]) -> [PortRange] {
     var result: [PortRange] = []
     for one in left {
       for other in right {
@@ -57,6 +52,23 @@ public struct PortLimits: Hashable, Sendable, Codable {
       }
     }
     return merged(result)
+  }
+}
+
+extension PortLimits: Codable {
+  private enum CodingKeys: String, CodingKey { case tcp, udp, icmp }
+
+  /// All three, each in its bound: what is missing isn't taken for nothing, and less for all.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    func ranges(_ key: CodingKeys) throws -> [PortRange] {
+      let ranges = try container.decode([PortRange].self, forKey: key)
+      guard ranges.count <= ControlProtocol.portRangeLimit else {
+        throw DecodingError.dataCorruptedError(forKey: key, in: container, debugDescription: "too many port ranges")
+      }
+      return ranges
+    }
+    self.init(tcp: try ranges(.tcp), udp: try ranges(.udp), icmp: try container.decode(Bool.self, forKey: .icmp))
   }
 }
 

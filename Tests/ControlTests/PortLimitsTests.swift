@@ -1,7 +1,6 @@
-import Control
 import Testing
 
-@testable import Access
+@testable import Control
 
 @Suite struct PortLimitsTests {
   /// Beside a slow one, port by port.
@@ -24,16 +23,17 @@ import Testing
     #expect(PortLimits.merged([.all, .all]) == [.all])
   }
 
-  @Test func mobileIsFourPorts() {
-    #expect(PortLimits.mobile.description == "TCP 80,443,3389,5900")
+  @Test func anAgentIsNarrowed() {
+    let web = PortLimits(tcp: [80, 443, 3389, 5900].compactMap { PortRange($0) })
+    #expect(web.description == "TCP 80,443,3389,5900")
     let agent = AgentDescription(
       name: "x", target: .device(.v4), tcp: [.all], udp: [.all], ftp: [PortRange(21)!], icmp: true)
-    let left = PortLimits.mobile.narrowing(agent)
-    #expect(left?.tcp == PortLimits.mobile.tcp && left?.udp == [] && left?.ftp == [] && left?.icmp == false)
+    let left = web.narrowing(agent)
+    #expect(left?.tcp == web.tcp && left?.udp == [] && left?.ftp == [] && left?.icmp == false)
     // Nothing without a port, and nothing that has none.
-    #expect(PortLimits.mobile.narrowing(AgentDescription(name: "x", target: .device(.v4), icmp: true)) == nil)
+    #expect(web.narrowing(AgentDescription(name: "x", target: .device(.v4), icmp: true)) == nil)
     let interface = AgentDescription(name: "x", target: .interface(InterfaceAccess(discovery: ["arp"])), tcp: [.all])
-    #expect(PortLimits.mobile.narrowing(interface) == nil)
+    #expect(web.narrowing(interface) == nil)
     var captured = agent
     captured.capture = true
     #expect(PortLimits(tcp: [.all], udp: [.all], icmp: true).narrowing(captured)?.capture == false)
