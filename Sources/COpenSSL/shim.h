@@ -143,8 +143,9 @@ static inline unsigned char *copenssl_name_entry(const X509_NAME *name, int nid,
 }
 
 static inline void copenssl_free(void *memory) { OPENSSL_free(memory); }
-static inline void *copenssl_allocate(size_t size) { return OPENSSL_zalloc(size); }
-static inline void copenssl_clear_free(void *memory, size_t size) { OPENSSL_clear_free(memory, size); }
+// From the secure heap, if there is one (OPENSSL_secure_malloc(3)).
+static inline void *copenssl_allocate(size_t size) { return OPENSSL_secure_zalloc(size); }
+static inline void copenssl_clear_free(void *memory, size_t size) { OPENSSL_secure_clear_free(memory, size); }
 
 // --- TLS ---
 

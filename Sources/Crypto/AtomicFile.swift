@@ -54,6 +54,30 @@ public enum AtomicFile {
     syncDirectory(of: path)
   }
 
+  /// Moves a file that was written whole, to another file system too, in the place of one that is there.
+  public static func move(_ source: String, to path: String) throws(CryptoError) {
+    if unsafe rename(source, path) == 0 { return syncDirectory(of: path) }
+    guard errno == EXDEV else { throw failure("rename", path) }
+    let partial = "\(path).part"
+    let from = unsafe open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard from >= 0 else { throw failure("open", source) }
+    defer { close(from) }
+    unsafe unlink(partial)
+    let to = unsafe open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard to >= 0 else { throw failure("create", partial) }
+    defer { close(to) }
+    do throws(CryptoError) {
+      while case let count = sendfile(to, from, nil, 1 << 20), count != 0 {
+        guard count > 0 || errno == EINTR else { throw failure("write", partial) }
+      }
+      try place(partial, at: path)
+    } catch {
+      unsafe unlink(partial)
+      throw error
+    }
+    unsafe unlink(source)
+  }
+
   /// Removes what processes that were killed while they wrote have left in a directory, and only that: files with a
   /// temporary name that nobody is writing now. To be called when a service starts.
   public static func removeAbandoned(in directory: String) {
@@ -100,6 +124,26 @@ public enum AtomicFile {
     guard end <= limit else { throw CryptoError("read", .system(EFBIG), reason: path) }
     bytes.removeLast(bytes.count - end)
     return bytes
+  }
+
+  /// Reads a whole file of at most `limit` bytes to where secrets are kept; a larger one is an error (EFBIG).
+  static func readSecret(_ path: String, limit: Int) throws(CryptoError) -> SecretBytes {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("open", path) }
+    defer { close(descriptor) }
+    var information = stat()
+    guard unsafe fstat(descriptor, &information) == 0 else { throw failure("stat", path) }
+    guard information.st_size <= limit else { throw CryptoError("read", .system(EFBIG), reason: path) }
+    return try unsafe SecretBytes(count: Int(information.st_size)) { bytes throws(CryptoError) in
+      var end = 0
+      while end < bytes.count {
+        let count = unsafe Glibc.read(descriptor, bytes.baseAddress! + end, bytes.count - end)
+        if count < 0, errno == EINTR { continue }
+        guard count >= 0 else { throw failure("read", path) }
+        guard count > 0 else { throw CryptoError("read", .system(EIO), reason: "\(path) became shorter") }
+        end += count
+      }
+    }
   }
 
   /// Makes a directory and those above it that are missing. One that is there already is left as it is.

@@ -22,6 +22,21 @@ internal import COpenSSL
     return bio
   }
 
+  /// Lends secret bytes, without a copy, to a body that reads them.
+  static func withReader<Result>(
+    _ secret: SecretBytes, _ body: (OpaquePointer) throws(CryptoError) -> Result
+  ) throws(CryptoError) -> Result {
+    try secret.withSpan { (bytes) throws(CryptoError) in
+      try unsafe bytes.withUnsafeBytes { (bytes) throws(CryptoError) in
+        guard let made = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else {
+          throw .last("BIO")
+        }
+        let bio = unsafe MemoryBIO(owning: made)
+        return try unsafe body(bio.pointer)
+      }
+    }
+  }
+
   var bytes: [UInt8] {
     var start: UnsafePointer<UInt8>?
     let count = unsafe copenssl_bio_data(pointer, &start)

@@ -36,8 +36,14 @@ internal import COpenSSL
 
   /// Reads an unencrypted PEM form, whose two halves must belong together.
   public convenience init(pem: String) throws(CryptoError) {
-    let bio = try MemoryBIO.make(Array(pem.utf8))
-    guard let read = unsafe copenssl_read_private_key(bio.pointer) else { throw .last("private key", .malformed) }
+    try self.init(pem: SecretBytes(copying: Array(pem.utf8).span))
+  }
+
+  private convenience init(pem: SecretBytes) throws(CryptoError) {
+    let read = try unsafe MemoryBIO.withReader(pem) { bio throws(CryptoError) in
+      guard let read = unsafe copenssl_read_private_key(bio) else { throw .last("private key", .malformed) }
+      return unsafe read
+    }
     try unsafe self.init(owning: read)
     // OpenSSL takes the public half from the text: with another one the key would only fail once it has signed.
     guard let context = unsafe EVP_PKEY_CTX_new_from_pkey(nil, pointer, nil) else { throw .last("private key") }
@@ -52,9 +58,9 @@ internal import COpenSSL
     return String(decoding: bio.bytes, as: UTF8.self)
   }
 
-  /// Reads a PEM file.
+  /// Reads a PEM file. No copy of it is left in memory.
   public convenience init(contentsOf path: String) throws(CryptoError) {
-    try self.init(pem: String(decoding: AtomicFile.read(path, limit: 64 * 1024), as: UTF8.self))
+    try self.init(pem: AtomicFile.readSecret(path, limit: 64 * 1024))
   }
 
   /// Writes a PEM file that only its owner may read. It never exists in part, nor with wider permissions.

@@ -21,15 +21,20 @@ final class GateService: Sendable {
   private let thread: Kernel.Thread
   private let isStopped = Mutex(false)
 
-  /// - Parameter durations: where times are recorded, if anywhere.
+  /// - Parameters:
+  ///   - durations: where times are recorded, if anywhere.
+  ///   - confine: gives up what isn't needed once the port is open. There is one thread then, and nothing has been read
+  ///     but the keys.
   init(
-    directory: GateDirectory, options: FrontOptions, durations: GateDurations? = nil, logger: Logger
+    directory: GateDirectory, options: FrontOptions, durations: GateDurations? = nil, logger: Logger,
+    confine: () throws -> Void = {}
   ) throws {
     let keys = try directory.loadKeys()
-    let store = try directory.openStore(keys)
     name = keys.gate
     let listener = try Socket.listen(on: options.listen)
     endpoint = Socket.localEndpoint(listener) ?? options.listen
+    try confine()
+    let store = try directory.openStore(keys)
     let mailbox = try Mailbox<FrontCommand>()
     let announced = AnnouncedAgents()
     let (state, revision) = store.snapshot

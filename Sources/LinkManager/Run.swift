@@ -58,6 +58,7 @@ struct Run: ParsableCommand {
       valueName: "minutes"))
   var resumeWithin = 10
 
+  @OptionGroup var confinement: Confinement
   @OptionGroup var logging: LoggingOptions
 
   func validate() throws {
@@ -87,6 +88,7 @@ struct Run: ParsableCommand {
   func run() throws {
     let log = logging.bootstrap("linkmanager")
     DescriptorLimit.raise()
+    try confinement.hide(log)
     let state = StateDirectory(place.directory)
     guard let account = try Account.load(from: state) else {
       throw CommandFailure(
@@ -104,6 +106,7 @@ struct Run: ParsableCommand {
       configuration: configuration, resumptionWindow: .seconds(Int64(resumeWithin) * 60), metrics: metrics, log: log)
     state.tidy()
     let signals = try ShutdownSignals()
+    try confinement.enter(.linkManager(directory: place.directory), log)
     let management = try ManagementSocket(
       directory: place.directory, program: "linkmanager", version: LinkManagerCommand.version
     ) { request in
@@ -126,6 +129,22 @@ struct Run: ParsableCommand {
     service.captures.stop()
     network?.stop()
     try synchronously { await service.stop() }
+  }
+}
+
+extension ConfinementProfile {
+  /// Devices, addresses and routes come and go with the sites, so that the right to configure the network stays.
+  static func linkManager(directory: String) -> ConfinementProfile {
+    ConfinementProfile(
+      directory: directory, capabilities: .networkAdministration,
+      // IPv6 is switched off on TAP devices by name, which procfs alone can do before they are up.
+      files: nameResolution + [.init("/dev/net/tun", .device), .init("/proc/sys/net/ipv6/conf", .write)],
+      connects: true,
+      systemCalls: .service(
+        families: [.internet, .unix, .routes, .diagnosis],
+        controls: [
+          .tunAttach, .tunQuery, .tunOffload, .tunSetHeaderSize, .tunHeaderSize, .tunCarrier, .tunFeatures,
+        ]))
   }
 }
 

@@ -29,11 +29,13 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("HTTP proxy on the way: http://[user:password@]host:port.", valueName: "url"))
   var proxy: String?
 
+  @OptionGroup var confinement: Confinement
   @OptionGroup var logging: LoggingOptions
 
   func run() throws {
     let log = logging.bootstrap("sitemanager")
     DescriptorLimit.raise()
+    try confinement.hide(log)
     let state = StateDirectory(directory)
     guard let binding = try SiteBinding.load(from: state) else {
       throw CommandFailure(
@@ -53,6 +55,7 @@ struct Run: ParsableCommand {
     let processTable = MetricTable(ProcessReport.metrics, registry: metrics)
     let signals = try ShutdownSignals()
     let file = agents
+    try confinement.enter(.siteManager(directory: directory, agents: file), log)
     let remote = try RemoteSwitch(directory: state, log: log) { service.replaceRemoteAccess($0) }
     let management = try ManagementSocket(
       directory: directory, program: "sitemanager", version: SiteManagerCommand.version
@@ -106,6 +109,25 @@ struct Run: ParsableCommand {
     } catch {
       throw CommandFailure(.configuration, "\(error)")
     }
+  }
+}
+
+extension ConfinementProfile {
+  /// Raw sockets are for pings, Layer 2, captures and finding devices, any of which an agent may be given by a reload.
+  static func siteManager(directory: String, agents: String) -> ConfinementProfile {
+    let hasRaw = Capabilities.permitted.contains(.rawNetwork)
+    return ConfinementProfile(
+      directory: directory, capabilities: .rawNetwork,
+      // Of interfaces, for libpcap. The agents file may be replaced, so that its directory has to be readable.
+      files: nameResolution + directories(of: agents).map { .init($0, .readFile) }
+        + [.init("/sys/class/net", .read), .init("/sys/devices", .read)],
+      connects: true,
+      systemCalls: .service(
+        families: [.internet, .unix, .routes] + (hasRaw ? [.packets] : []),
+        controls: [
+          .timestamp, .interfaceFlags, .interfaceAddress, .interfaceMTU, .interfaceHardwareAddress, .ethtool,
+          .wirelessName,
+        ]))
   }
 }
 

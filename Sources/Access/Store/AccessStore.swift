@@ -55,9 +55,16 @@ public final class AccessStore: Sendable {
     }
   }
 
-  private static func open(_ path: String) throws -> DatabasePool {
+  private static var configuration: Configuration {
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
+    // What SQLite sorts stays in memory: a confined service has no directory for temporary files.
+    configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA temp_store = MEMORY") }
+    return configuration
+  }
+
+  private static func open(_ path: String) throws -> DatabasePool {
+    var configuration = Self.configuration
     configuration.foreignKeysEnabled = true
     configuration.maximumReaderCount = 3
     let pool = try DatabasePool(path: path, configuration: configuration)
@@ -212,9 +219,7 @@ public final class AccessStore: Sendable {
       try? FileManager.default.removeItem(atPath: partial)
       try Self.makeFile(partial)
       // Beside the pool, whose one connection that writes would be taken as long as the copy lasts.
-      var configuration = Configuration()
-      configuration.busyMode = .timeout(10)
-      let reader = try DatabaseQueue(path: self.path, configuration: configuration)
+      let reader = try DatabaseQueue(path: self.path, configuration: Self.configuration)
       try reader.writeWithoutTransaction { db in
         try db.execute(sql: "VACUUM INTO ?", arguments: [partial])
       }
@@ -258,7 +263,7 @@ public final class AccessStore: Sendable {
 
   /// Whether a file is a store, whole and of a version that is known.
   private static func check(_ path: String) throws {
-    var configuration = Configuration()
+    var configuration = Self.configuration
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try queue.read { db in

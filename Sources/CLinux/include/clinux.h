@@ -69,3 +69,4 @@ int clinux_thread_name(const char *name);
 void clinux_trim_heap(void);
 #include "clinux_tun.h"
 #include "clinux_ethernet.h"
+#include "clinux_confinement.h"

@@ -1,5 +1,6 @@
 import Access
 import ArgumentParser
+import Crypto
 import Glibc
 import Kernel
 import Service
@@ -8,7 +9,8 @@ struct BackupCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "Copies accounts, sites, rules and audit to a file, while the service runs.",
     discussion: """
-      The keys aren't in it: copy the other files of the directory, too. They never change.
+      The keys aren't in it: copy the other files of the directory, too. They never change. The service makes the copy in
+      its directory, and this command moves it to the file.
       """)
 
   @Argument(help: "The file. One that is there is replaced once the copy is whole.")
@@ -16,7 +18,14 @@ struct BackupCommand: ParsableCommand {
   @OptionGroup var location: DirectoryOption
 
   func run() throws {
-    try reporting { _ = try location.perform(.backUp(to: absolutePath(file))) }
+    try reporting {
+      // The service, if one runs, may write to its own directory only: it is from there that this command takes the copy.
+      // What an interrupted one leaves is named as `removeAbandoned` knows it.
+      let made = "\(location.gate.path)/backup.\(Hex.encode(try Random.bytes(8)))"
+      defer { unsafe unlink(made) }
+      _ = try location.perform(.backUp(to: made))
+      try AtomicFile.move(made, to: file)
+    }
   }
 }
 
@@ -60,11 +69,4 @@ struct RestoreCommand: ParsableCommand {
       return true
     }
   }
-}
-
-/// The service may have another working directory.
-private func absolutePath(_ path: String) -> String {
-  guard !path.hasPrefix("/"), let directory = unsafe getcwd(nil, 0) else { return path }
-  defer { unsafe free(directory) }
-  return unsafe String(cString: directory) + "/" + path
 }

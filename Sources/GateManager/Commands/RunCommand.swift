@@ -29,6 +29,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "The key hash of the receiver's certificate, sha256:…, for a receiver over TLS.")
   var syslogKey: String?
 
+  @OptionGroup var confinement: Confinement
   @OptionGroup var logging: LoggingOptions
 
   private var receiver: SyslogTarget? { syslog.flatMap { SyslogTarget($0, key: syslogKey.flatMap { KeyHash($0) }) } }
@@ -51,6 +52,7 @@ struct RunCommand: ParsableCommand {
       do throws(SystemError) { signals = try ShutdownSignals() } catch { throw fail("\(error)", .system) }
       let logger = logging.bootstrap("gatemanager")
       DescriptorLimit.raise()
+      try confinement.hide(logger)
       location.gate.tidy()
       let metrics = MetricRegistry()
       metrics.install()
@@ -87,7 +89,10 @@ struct RunCommand: ParsableCommand {
       return try GateService(
         directory: location.gate,
         options: FrontOptions(listen: endpoint, grantHours: grantHours, relayThreads: relayThreads),
-        durations: GateDurations(metrics), logger: logger)
+        durations: GateDurations(metrics), logger: logger
+      ) {
+        try confinement.enter(.gateManager(directory: location.gate.path, sends: receiver != nil), logger)
+      }
     } catch let error as SystemError {
       switch error.code {
       case EACCES:
@@ -97,6 +102,17 @@ struct RunCommand: ParsableCommand {
       default: throw fail("\(error)", .system)
       }
     }
+  }
+}
+
+extension ConfinementProfile {
+  /// Nothing is left but the directory and the sockets; a connection is opened to a receiver of the audit alone.
+  static func gateManager(directory: String, sends: Bool) -> ConfinementProfile {
+    ConfinementProfile(
+      directory: directory, capabilities: [], files: sends ? nameResolution : [], connects: sends,
+      // Of routes, for getaddrinfo(3).
+      systemCalls: .service(
+        families: sends ? [.internet, .unix, .routes] : [.unix], controls: [], splices: true))
   }
 }
 

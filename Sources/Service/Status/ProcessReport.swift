@@ -13,6 +13,8 @@ public struct ProcessReport: Codable, Hashable, Sendable {
   public var threads: Int
   public var descriptors: Int
   public var descriptorLimit: Int
+  /// `nil` from a service that is older than this.
+  public var confinement: ConfinementReport?
 
   /// `nil` where there is no /proc.
   public static var current: ProcessReport? {
@@ -24,6 +26,7 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     // Both clocks count since the machine was started, sleep included.
     report.since = Clock.unixSeconds - (Clock.now.nanoseconds / 1_000_000_000 - report.since)
     report.descriptors = openDescriptors
+    report.confinement = .current
     var limit = rlimit()
     if unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
       report.descriptorLimit = Int(clamping: limit.rlim_cur)
@@ -60,10 +63,11 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     return max(0, count - 1)
   }
 
-  /// One line, for people.
+  /// A line or two, for people.
   public var text: String {
     "process \(pid): \(Quantity.bytes(residentBytes)) resident, \(Quantity.seconds(cpuSeconds)) of CPU, "
       + "\(threads) threads, \(descriptors) of \(descriptorLimit) descriptors"
+      + (confinement.map { "\n\($0.text)" } ?? "")
   }
 
   /// What is wrong, if anything is.

@@ -1,5 +1,6 @@
 // A time of day of a process's own, for LD_PRELOAD: as many seconds off as the file says that SCENARIO_CLOCK names,
-// which is read each time. All other clocks are the machine's, as they are when somebody sets the time.
+// which is read each time, and opened once: a confined host can't open it. All other clocks are the machine's, as they
+// are when somebody sets the time.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,13 +9,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static long offset(void) {
+static int file = -1;
+
+__attribute__((constructor)) static void begin(void) {
   const char *path = getenv("SCENARIO_CLOCK");
+  if (path) file = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static long offset(void) {
   char text[32] = {0};
-  int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-  if (file < 0) return 0;
-  ssize_t count = read(file, text, sizeof text - 1);
-  close(file);
+  ssize_t count = pread(file, text, sizeof text - 1, 0);
   return count > 0 ? atol(text) : 0;
 }
 
