@@ -66,10 +66,10 @@ PARSERS = [
     "Service/StateFile.swift", "Service/Logging/EscapedText.swift", "GateManager/Sessions/ControlPeer.swift",
     "GateManager/Sessions/DataPeer.swift", "Adapter/AgentTable.swift", "Tun/Capture/PcapngBlocks.swift",
     "Tun/Capture/PcapngWriter.swift", "Tun/Capture/PcapngReader.swift", "Packet/Ethernet/EthernetFilter.swift",
-    "Packet/Ethernet/EthernetFilter+IP.swift", "Packet/Ethernet/StationTable.swift", "Discovery/ARPMessage.swift", "Discovery/CIPIdentity.swift",
-    "Discovery/DCPMessage.swift", "Discovery/DNSMessage.swift", "Discovery/DNSName.swift",
-    "Discovery/LLDPMessage.swift", "Discovery/SSDPMessage.swift", "Discovery/StationName.swift",
-    "Discovery/UDPFrame.swift",
+    "Packet/Ethernet/EthernetFilter+IP.swift", "Packet/Ethernet/StationTable.swift", "Discovery/ARPMessage.swift",
+    "Discovery/CIPIdentity.swift", "Discovery/DCPMessage.swift", "Discovery/DNSMessage.swift",
+    "Discovery/DNSName.swift", "Discovery/LLDPMessage.swift", "Discovery/SSDPMessage.swift",
+    "Discovery/StationName.swift", "Discovery/UDPFrame.swift",
 ]
 LEAST_COVERAGE = 90
 
