@@ -17,6 +17,7 @@ struct ControlPeer: Sendable {
     case login(ControlMessage.Login, request: UInt64?)
     case agents([AgentDescription], features: SiteFeatures? = nil, request: UInt64?)
     case list(request: UInt64?)
+    case explain(ControlMessage.Explain, request: UInt64?)
     case connect(ControlMessage.Connect, request: UInt64?)
     case cancel(ControlMessage.Ending)
     /// Something that a known peer did wrong, and was told. It stays.
@@ -92,6 +93,7 @@ struct ControlPeer: Sendable {
     case (.identified(.site), .agents(let agents, let features)):
       return [.agents(agents, features: features, request: request)]
     case (.identified(.user), .list): return [.list(request: request)]
+    case (.identified(.user), .explain(let body)): return [.explain(body, request: request)]
     case (.identified(.user), .connect(let body)): return [.connect(body, request: request)]
     case (.identified, .cancel(let ending)): return [.cancel(ending)]
     // A user whose login is renewed keeps the connection's identity.
