@@ -221,6 +221,8 @@ hold_open() {
   kill -0 "$held"
 }
 
+audited() { gm audit list | grep -q -e "$1"; }
+
 held_is_cut() { ! kill -0 "$held" 2>/dev/null; }
 
 # A rule that asks for a reason, and is open until the end of this minute: what is open then is cut on time.
@@ -245,7 +247,7 @@ slot_ends() {
   eventually 65 held_is_cut || { echo "it isn't cut"; return 1; }
   late=$(awk -v end="$end" -v now="$EPOCHREALTIME" 'BEGIN { printf "%.1f", now - end }')
   said=$(gm why technician site-a server --with-reason) && { echo "it is still allowed: $said"; return 1; }
-  gm audit list | grep -q "disconnect .*reason=\"the time of rule $rule is over" || { gm audit list; return 1; }
+  eventually 5 audited "disconnect .*reason=\"the time of rule $rule is over" || return 1
   gm rule remove "$rule" && gm rule enable 1 || return 1
   eventually 60 connect_once site-a || return 1
   echo "cut $late s after the slot's end; $said"

@@ -74,6 +74,8 @@ extension ControlEnvelope: Codable {
       case "report": .report(try SiteReport(from: decoder))
       case "list": .list
       case "sites": .sites(try container.decode([ControlMessage.SiteSummary].self, forKey: .sites))
+      case "explain": .explain(try ControlMessage.Explain(from: decoder))
+      case "explained": .explained(try ControlMessage.Explained(from: decoder))
       case "connect": .connect(try ControlMessage.Connect(from: decoder))
       case "session": .session(try ControlMessage.Session(from: decoder))
       case "dial": .dial(try ControlMessage.Dial(from: decoder))
@@ -106,6 +108,8 @@ extension ControlEnvelope: Codable {
       try container.encodeIfPresent(features, forKey: .features)
     case .report(let body): try body.encode(to: encoder)
     case .sites(let sites): try container.encode(sites, forKey: .sites)
+    case .explain(let body): try body.encode(to: encoder)
+    case .explained(let body): try body.encode(to: encoder)
     case .connect(let body): try body.encode(to: encoder)
     case .session(let body): try body.encode(to: encoder)
     case .dial(let body): try body.encode(to: encoder)
@@ -133,6 +137,8 @@ extension ControlMessage {
     case .report: "report"
     case .list: "list"
     case .sites: "sites"
+    case .explain: "explain"
+    case .explained: "explained"
     case .connect: "connect"
     case .session: "session"
     case .dial: "dial"

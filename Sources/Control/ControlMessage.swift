@@ -20,6 +20,9 @@ public enum ControlMessage: Hashable, Sendable {
   /// LinkManager → GateManager: which sites may I see?
   case list
   case sites([SiteSummary])
+  /// LinkManager → GateManager: could I reach this now?
+  case explain(Explain)
+  case explained(Explained)
   case connect(Connect)
   /// GateManager → LinkManager: the answer to `connect`.
   case session(Session)
@@ -178,6 +181,29 @@ extension ControlMessage {
       self.site = site
       self.agents = agents
       self.reason = reason
+    }
+  }
+
+  public struct Explain: Hashable, Sendable, Codable {
+    public var site, agent: String
+    /// As in `Connect`.
+    public var reason: String?
+
+    public init(site: String, agent: String, reason: String? = nil) {
+      self.site = site
+      self.agent = agent
+      self.reason = reason
+    }
+  }
+
+  public struct Explained: Hashable, Sendable, Codable {
+    public var isAllowed: Bool
+    /// For people: by which rule and until when, or why not.
+    public var text: String
+
+    public init(isAllowed: Bool, text: String) {
+      self.isAllowed = isAllowed
+      self.text = text
     }
   }
 

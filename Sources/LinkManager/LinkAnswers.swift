@@ -49,6 +49,7 @@ extension LinkService {
       case "disconnect":
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
         return disconnect(site) ? .done : .failure("unknownSite", "site \(site) isn't connected")
+      case "why": return await why(arguments)
       case "explain": return try await explain(arguments)
       case "capture": return try await answerCapture(arguments)
       case "discover": return .success(try await answerDiscovery(arguments))
@@ -75,10 +76,6 @@ extension LinkService {
     }
     let transport = TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
     let destination = Endpoint(address, UInt16(arguments["port"] ?? "0") ?? 0)
-    // Sites that are wanted and away: the address may have been one of theirs.
-    let away = sites.filter { !$0.value.isConnected }.sorted { $0.key < $1.key }.map { name, site in
-      "; site \(name) is not connected: \(site.problem ?? "still trying")"
-    }.joined()
     guard let explanation = await explain(transport, destination) else {
       return .success(
         ExplainAnswer(
@@ -92,7 +89,7 @@ extension LinkService {
     {
       return .success(
         ExplainAnswer(
-          permitted: false, explanation: "\(transport) \(destination): denied: agent \(alias.name): \(veto)"))
+          permitted: false, explanation: "\(transport) \(destination): denied: agent \(alias.name): \(veto.escaped)"))
     }
     return .success(ExplainAnswer(permitted: explanation.isPermitted, explanation: "\(explanation)"))
   }

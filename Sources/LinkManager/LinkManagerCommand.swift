@@ -13,6 +13,7 @@ struct LinkManagerCommand: ParsableCommand {
     version: version,
     subcommands: [
       Login.self, Run.self, List.self, Connect.self, Disconnect.self, Status.self, Metrics.self, Explain.self,
+      WhyCommand.self,
       Discover.self, Assign.self, CaptureCommand.self, Extcap.self, Forget.self,
     ])
 }

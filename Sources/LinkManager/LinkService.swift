@@ -185,6 +185,13 @@ actor LinkService {
     await adapter?.explain(transport, destination)
   }
 
+  /// What GateManager says about an agent, if it can be asked.
+  func askGate(_ site: String, _ agent: String) async throws -> (isAllowed: Bool, text: String) {
+    let gate = try gateLink()
+    defer { restIfIdle() }
+    return try await gate.explain(site: site, agent: agent, reason: sites[site]?.reason)
+  }
+
   func stop() {
     // First, while they are still known.
     keepWanted(stopped: Clock.unixSeconds)

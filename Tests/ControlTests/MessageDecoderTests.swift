@@ -28,6 +28,8 @@ import Testing
       .report(.init("captureEnded", session: session, agent: "plc-1", detail: "tcp", packets: 1, bytes: .max, time: 5)),
       .report(.init("assigned", session: session, agent: "lan", detail: "", time: -1)),
       .sites([.init(name: "plant", online: true, keyHash: key.keyHash, agents: agents)]),
+      .explain(.init(site: "plant", agent: "plc-1", reason: "why")), .explain(.init(site: "plant", agent: "plc-1")),
+      .explained(.init(isAllowed: true, text: "allowed by rule 1")),
       .connect(.init(site: "plant", agents: ["plc-1"], reason: "why")), .connect(.init(site: "plant")),
       .session(.init(id: session, ticket: ticket, grant: grant, siteKey: key.keyHash, agents: agents)),
       .dial(.init(id: session, ticket: ticket, grant: grant)), .cancel(.init(id: session, reason: "no")),

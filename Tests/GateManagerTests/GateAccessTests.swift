@@ -308,6 +308,32 @@ import Testing
     #expect(try told() == AgentStates(id: session.id, agents: ["plc": .init(state: nil, veto: nil)]))
   }
 
+  /// Everybody may ask what they may reach, and hears what an administrator would; not of what isn't theirs.
+  @Test func usersAskForThemselves() throws {
+    let world = try World([plc, web])
+    func ask(_ site: String, _ agent: String, reason: String? = nil) throws -> ControlMessage.Explained {
+      _ = world.fixture.service.status()
+      try world.link.send(.explain(.init(site: site, agent: agent, reason: reason)), request: 3)
+      return try world.link.message { if case .explained(let answer) = $0 { answer } else { nil } }
+    }
+    #expect(try ask("north", "plc").text.hasPrefix("no rule lets ann reach site north in ROOT.Acme"))
+    let rule = try world.allow { $0.requiresReason = true }
+    #expect(
+      try ask("north", "plc")
+        == .init(isAllowed: false, text: "rule \(rule) asks for a reason: connect with --reason TEXT"))
+    #expect(try ask("north", "plc", reason: "valve 7") == .init(isAllowed: true, text: "allowed by rule \(rule)"))
+    #expect(try ask("north", "crane").text == "site north has no agent `crane`")
+    _ = try world.fixture.addSite("south")
+    for site in ["south", "nowhere", String(repeating: "x", count: 10_000)] {
+      #expect(try ask(site, "plc", reason: "x").text == "there is no site of this name")
+    }
+    let asked = world.fixture.service.status()?.sessions
+    #expect(asked?.isEmpty == true)
+    try world.north.send(.explain(.init(site: "north", agent: "plc")), request: 4)
+    let refused = try world.north.message { if case .failure(let failure) = $0 { failure.code } else { nil } }
+    #expect(refused == .notPermitted)
+  }
+
   /// As many agents and ranges as a site may have don't fit a message together with a grant that limits them.
   @Test func aGrantFitsAMessage() throws {
     let ranges = (1...UInt16(ControlProtocol.portRangeLimit)).compactMap { PortRange($0 * 900, $0 * 900 + 1) }

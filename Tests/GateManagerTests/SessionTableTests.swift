@@ -50,6 +50,15 @@ struct SessionTableTests {
     #expect(table.overdue(now: start + .seconds(101)).map(\.isExpired) == [true])
   }
 
+  /// Whoever notices it first: what ended a session is the rule whose time was over.
+  @Test func theEndOfARuleIsTheReason() throws {
+    var session = try session()
+    #expect(session.story("both ends have finished", now: start + .seconds(101)) == "both ends have finished")
+    session.limit = "the time of rule 2 is over"
+    #expect(session.story("left", now: start + .seconds(98)) == "left")
+    #expect(session.story("left", now: start + .seconds(99)) == "the time of rule 2 is over (left)")
+  }
+
   /// The rules' end counts where it comes first, and on the clock that nobody sets.
   @Test func aSessionIsLimitedByWhatEndsFirst() {
     let limit = { (until: Int64?) in

@@ -41,6 +41,11 @@ extension WholeSystem {
             connect_site site-a || exit 1
             server=$(alias_of site-a server)
             says "permits tcp 22, 8000, not 53" lm explain $server:53 || exit 1
+            # Which of the two says no: the agent has the port, and the rule doesn't give it.
+            says "not 53; GateManager: allowed by rule 2, TCP 22,8000 ping of it" lm why site-a/server:53 || exit 1
+            lm why $server:22 || exit 1
+            says "site site-b is not connected: use" lm why site-b/plc:502 || exit 1
+            says "there is no site of this name" lm why site-b/plc:502 || exit 1
             says "TCP 22,8000 ping of it" gm why technician site-a server || exit 1
             fetch $server 8000/ >/dev/null || exit 1
             says "no agent" lm explain 198.18.255.254:502 || exit 1
@@ -65,7 +70,7 @@ extension WholeSystem {
     @Test("a reason is asked for, and the end of a slot cuts what is open, to the second")
     func endOfASlot() throws {
       try World.run { world in
-        print(try world.require("slot_ends && gm audit verify", limit: 240).text)
+        print(try world.require("slot_ends && switched_off_on_site && gm audit verify", limit: 240).text)
       }
     }
 
@@ -130,6 +135,7 @@ extension WholeSystem {
             cut_within 2000 || exit 1
             eventually 2 says "switched off on site: press 4 is being set up" lm status || exit 1
             says "denied: agent site-a/server: switched off on site: press 4" lm explain $server:22 || exit 1
+            says "agent site-a/server: switched off on site: press 4" lm why site-a/server:22 || exit 1
             says "switched off on site: press 4" gm why technician site-a server || exit 1
             says "DOWN" sm status || exit 1
             probe $server 22 2 && { echo "it can be reached"; exit 1; }
@@ -142,6 +148,7 @@ extension WholeSystem {
             off="remote access is switched off on site: maintenance"
             eventually 3 says "$off" lm status || exit 1
             eventually 3 says "$off" lm explain $plc:502 || exit 1
+            says "$off" lm why site-a/plc:502 || exit 1
             eventually 3 says "$off" gm why technician site-a plc || exit 1
             lm disconnect site-a
             says "$off" lm connect site-a --reason again || exit 1

@@ -273,6 +273,7 @@ import Primitives
       .sites([.init(name: "s", online: true, keyHash: site, agents: [agent])]),
       .session(.init(id: session, ticket: ticket, grant: signed, siteKey: site, agents: [agent])),
       .dial(.init(id: session, ticket: ticket, grant: signed, serverTime: 4)),
+      .explained(.init(isAllowed: true, text: "t")),
       .agentStates(.init(id: session, agents: ["a": .init(state: .down, veto: "v")])),
       .revoke(.init(id: session, reason: "r")), .sessionEnded(.init(id: session, reason: "r")),
     ]

@@ -115,7 +115,7 @@ struct Machine: ~Copyable {
         if case .enroll = action { check(identity == nil, "only who is nobody enrols") }
         if case .site? = identity { check(false, "a site doesn't log in") }
       case .agents: check(isOnline && identity?.role == .siteManager, "agents are a site's to tell")
-      case .list, .connect: check(isOnline && identity?.role == .linkManager, "sites are a user's to ask for")
+      case .list, .explain, .connect: check(isOnline && identity?.role == .linkManager, "sites are a user's to ask for")
       case .cancel: check(isOnline, "only who is known cancels")
       case .note: check(isOnline, "strangers aren't corrected")
       case .close: isOver = true

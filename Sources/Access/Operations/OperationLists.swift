@@ -1,5 +1,3 @@
-internal import Control
-
 /// What lists and questions answer: only what the asker may see.
 enum OperationLists {
   /// `nil` for operations that change something, or read the audit.
@@ -51,7 +49,10 @@ enum OperationLists {
     case .listRules:
       return .rules(state.rules.values.filter { visible.contains($0.domain) }.sorted { $0.id < $1.id })
     case .explain(let account, let site, let agent, let hasReason):
-      return explain(state, account, site, agent, hasReason, announced(site), now)
+      let decision = Authorisation.explain(
+        state, account: account, site: site, agent: agent, reason: hasReason ? "-" : nil, announced: announced(site),
+        now: now)
+      return .explanation(isAllowed: decision.isAllowed, text: decision.text)
     default: return nil
     }
   }
@@ -64,31 +65,6 @@ enum OperationLists {
     ]
     return domains.contains { domain in
       domain.map { OperationPermission.right(of: actor, in: $0, state) >= .view } ?? false
-    }
-  }
-
-  private static func explain(
-    _ state: AccessState, _ account: String, _ site: String, _ agent: String, _ hasReason: Bool,
-    _ announced: SiteAnnouncement?, _ now: Int64
-  ) -> OperationAnswer {
-    // A site that isn't connected has said nothing about its agents: then the rules alone are judged.
-    let agents =
-      announced?.agents
-      ?? [
-        AgentDescription(name: agent, target: .device(.v4), tcp: [.all], udp: [.all], icmp: true)
-      ]
-    do throws(AccessDenial) {
-      var allowed = try Authorisation.decide(
-        state, account: account, site: site, announced: agents, wanted: [agent], reason: hasReason ? "-" : nil,
-        now: now)
-      if let announced { allowed = try allowed.granting(each: true, withLimits: announced.grantedPorts) }
-      let ports = allowed.agents.compactMap(\.limits).map { ", \($0) of it" }.joined()
-      let rules = allowed.rules.map { "\($0)" }.joined(separator: ", ")
-      let end = allowed.until.map { ", until \(UTCText.minute($0))" } ?? ""
-      let away = announced == nil ? "; the site isn't connected" : ""
-      return .explanation(isAllowed: true, text: "allowed by rule \(rules)\(ports)\(end)\(away)")
-    } catch {
-      return .explanation(isAllowed: false, text: "\(error)")
     }
   }
 }

@@ -80,6 +80,15 @@ public final class GateLink: Sendable {
     return sites
   }
 
+  /// Whether GateManager's rules would let the user reach an agent now, and by which or why not, as a line for people.
+  public func explain(
+    site: String, agent: String, reason: String? = nil
+  ) async throws -> (isAllowed: Bool, text: String) {
+    guard case .explained(let answer) = try await request(.explain(.init(site: site, agent: agent, reason: reason)))
+    else { throw GateError.unexpected("another answer") }
+    return (answer.isAllowed, answer.text)
+  }
+
   /// Connects to a site: asks GateManager, meets the site there and proves both ends to each other.
   ///
   /// - Parameters:

@@ -29,6 +29,7 @@ extension Front {
       case .agents(let agents, let features, _): announced(agents, features, id, connection)
       case .report(let report): reported(report, connection)
       case .list(let request): list(id, request, connection)
+      case .explain(let body, let request): explain(body, request, id, connection)
       case .connect(let body, let request): connect(body, request, id, connection)
       case .cancel(let ending): cancel(ending, id, connection)
       case .note(let reason, let detail):
@@ -188,6 +189,20 @@ extension Front {
     }
     judgeSessionsAnew(at: name)
     logger.info("agents announced", metadata: ["site": "\(name)", "count": "\(agents.count)"])
+  }
+
+  /// Answers somebody about themselves, as `gatemanager why` does others.
+  private func explain(
+    _ body: ControlMessage.Explain, _ request: UInt64?, _ id: SlotID, _ connection: Connection
+  ) {
+    guard case .user(let user, _) = connection.identity else { return }
+    let decision = Authorisation.explain(
+      access, account: user, site: body.site.prefix(bytes: 64), agent: body.agent.prefix(bytes: 64),
+      reason: body.reason, announced: announced[body.site], now: Clock.unixSeconds)
+    enqueue(
+      ControlEnvelope(
+        .explained(.init(isAllowed: decision.isAllowed, text: decision.text.prefix(bytes: ControlProtocol.textLimit))),
+        request: request), id)
   }
 
   /// The sites that some rule lets the user reach at some time.

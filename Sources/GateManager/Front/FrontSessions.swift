@@ -206,8 +206,9 @@ extension Front {
   func relayEnded(_ id: SessionID, _ end: RelayEnd) {
     guard let session = forget(id, end.story) else { return }
     totals.sessionsEnded[end.label, default: 0] &+= 1
-    logger.notice("session ended", metadata: metadata(session, reason: end.story))
-    audit(auditEvent(ending: session, reason: end.story))
+    let story = session.story(end.story, now: now)
+    logger.notice("session ended", metadata: metadata(session, reason: story))
+    audit(auditEvent(ending: session, reason: story))
     tell(session, .sessionEnded(ControlMessage.Ending(id: id, reason: end.story)))
   }
 
@@ -220,9 +221,7 @@ extension Front {
     case .site(let name): guard session.site == name else { return }
     }
     let reason = ending.reason.escaped.prefix(bytes: GateLimits.reasonBytes)
-    var story = "\(identity.name): \(reason)"
-    // The site counts the same time, and may be a little earlier: what ended it is the rule or the account all the same.
-    if let limit = session.limit, now + .seconds(1) >= session.expires { story = "\(limit) (\(story))" }
+    let story = session.story("\(identity.name): \(reason)", now: now)
     guard forget(ending.id, reason) != nil else { return }
     totals.sessionsEnded[identity.role == .siteManager ? "leftBySite" : "leftByUser", default: 0] &+= 1
     logger.notice("session ended", metadata: metadata(session, reason: story))

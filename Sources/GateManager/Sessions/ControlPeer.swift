@@ -18,6 +18,7 @@ struct ControlPeer: Sendable {
     case agents([AgentDescription], features: SiteFeatures? = nil, request: UInt64?)
     case report(SiteReport)
     case list(request: UInt64?)
+    case explain(ControlMessage.Explain, request: UInt64?)
     case connect(ControlMessage.Connect, request: UInt64?)
     case cancel(ControlMessage.Ending)
     /// Something that a known peer did wrong, and was told. It stays.
@@ -94,6 +95,7 @@ struct ControlPeer: Sendable {
       return [.agents(agents, features: features, request: request)]
     case (.identified(.site), .report(let report)): return [.report(report)]
     case (.identified(.user), .list): return [.list(request: request)]
+    case (.identified(.user), .explain(let body)): return [.explain(body, request: request)]
     case (.identified(.user), .connect(let body)): return [.connect(body, request: request)]
     case (.identified, .cancel(let ending)): return [.cancel(ending)]
     // A user whose login is renewed keeps the connection's identity.

@@ -48,6 +48,13 @@ struct GateSession: Sendable {
   }
 
   var ends: [SlotID] { [link, siteEnd].compactMap { $0 } }
+
+  /// Why it has ended, when an end or the relay says so. The site counts the session's time, too, and may be a little
+  /// earlier: what has ended it then is the rule or the account all the same.
+  func story(_ end: String, now: Instant) -> String {
+    guard let limit, now + .seconds(1) >= expires else { return end }
+    return "\(limit) (\(end))"
+  }
 }
 
 /// When a session has to end, on both clocks.
