@@ -24,8 +24,11 @@ public struct ConfinementProfile: Sendable {
   }
 
   /// What the C library, OpenSSL and Swift's runtime read by themselves, and what `status` says of the process.
+  ///
+  /// libdispatch looks at its threads as /proc/TID, and ends the process if it can't. Memory, environment and descriptors
+  /// of other processes aren't to be seen there all the same: Landlock keeps them from whom it restricts.
   private static let common: [FileRestriction.Grant] = [
-    .init("/proc/self", .read), .init("/sys/devices/system/cpu", .read), .init("/dev/null", .device),
+    .init("/proc", .read), .init("/sys/devices/system/cpu", .read), .init("/dev/null", .device),
     .init("/dev/urandom", .readFile), .init("/dev/random", .readFile), .init("/lib", .read), .init("/lib64", .read),
     .init("/usr/lib", .read), .init("/usr/lib64", .read), .init("/usr/share/zoneinfo", .read),
     .init("/etc/localtime", .readFile), .init("/etc/ld.so.cache", .readFile), .init("/etc/ssl", .read),
