@@ -21,6 +21,7 @@ final class RemoteSwitch: Sendable {
   }
 
   private let directory: StateDirectory
+  private let interval: Interval
   private let log: Logger
   private let apply: @Sendable (RemoteAccess) -> Void
   private let state = Mutex(State())
@@ -28,9 +29,15 @@ final class RemoteSwitch: Sendable {
   private let thread = Mutex<Kernel.Thread?>(nil)
 
   /// Reads the file.
-  /// - Parameter apply: is told of what is off, first and whenever that changes, on one thread at a time.
-  init(directory: StateDirectory, log: Logger, apply: @escaping @Sendable (RemoteAccess) -> Void) throws(SystemError) {
+  /// - Parameters:
+  ///   - interval: how often it is looked at.
+  ///   - apply: is told of what is off, first and whenever that changes, on one thread at a time.
+  init(
+    directory: StateDirectory, interval: Interval = RemoteSwitch.interval, log: Logger,
+    apply: @escaping @Sendable (RemoteAccess) -> Void
+  ) throws(SystemError) {
     self.directory = directory
+    self.interval = interval
     self.log = log
     self.apply = apply
     cancellation = try Cancellation()
@@ -47,7 +54,7 @@ final class RemoteSwitch: Sendable {
         (try? poller.add(cancellation.descriptor, token: 0, for: .readable)) != nil
       else { return }
       while !cancellation.isCancelled {
-        _ = try? poller.wait(timeout: Self.interval)
+        _ = try? poller.wait(timeout: interval)
         look()
       }
     }

@@ -16,7 +16,9 @@ import Testing
   }
 
   private func made(_ directory: StateDirectory, _ heard: Heard) throws -> RemoteSwitch {
-    try RemoteSwitch(directory: directory, log: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }) { access in
+    try RemoteSwitch(
+      directory: directory, interval: .milliseconds(20), log: Logger(label: "site") { _ in SwiftLogNoOpLogHandler() }
+    ) { access in
       heard.all.withLock { $0.append(access) }
     }
   }
