@@ -106,16 +106,21 @@ let package = Package(
         "Service", "Tun", "Proxy", "Framing", "Control", "Crypto", "Kernel", "Primitives",
         .product(name: "Logging", package: "swift-log"), .product(name: "CoreMetrics", package: "swift-metrics"),
       ]),
+    .target(name: "Trespass", path: "Tests/Trespass"),
+    .target(
+      name: "Trespasser", dependencies: ["Trespass", "Service", "Kernel"], path: "Tests/Trespasser",
+      swiftSettings: settings),
     tests(
       "HostTests",
       [
-        "SiteManager", "LinkManager", "Service", "Adapter", "Tun", "Proxy", "Framing", "Control", "Crypto", "Kernel",
-        "Primitives", .product(name: "Logging", package: "swift-log"),
+        "Trespasser", "SiteManager", "LinkManager", "Service", "Adapter", "Tun", "Proxy", "Framing", "Control",
+        "Crypto", "Kernel", "Primitives", .product(name: "Logging", package: "swift-log"),
       ]),
     tests(
       "GateManagerTests",
       [
-        "GateManager", "Access", "Adapter", "Proxy", "Framing", "Service", "Control", "Crypto", "Kernel", "Primitives",
+        "Trespasser", "GateManager", "Access", "Adapter", "Proxy", "Framing", "Service", "Control", "Crypto", "Kernel",
+        "Primitives",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
