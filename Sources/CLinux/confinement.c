@@ -210,7 +210,7 @@ int clinux_no_dump(void) {
 }
 
 // Numbers of Linux 5.13, for headers that are older: they are the same on all architectures.
-enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446, LANDLOCK_VERSION = 1, LANDLOCK_PATH = 1 };
+enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446, LANDLOCK_VERSION = 1, LANDLOCK_PATH = 1, LANDLOCK_PORT = 2 };
 
 int clinux_landlock_version(void) { return (int)syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION); }
 
@@ -228,6 +228,14 @@ int clinux_landlock_allow(int ruleset, int parent, uint64_t rights) {
     int32_t parent;
   } __attribute__((packed)) rule = {rights, parent};
   return (int)syscall(LANDLOCK_ADD, ruleset, LANDLOCK_PATH, &rule, 0);
+}
+
+int clinux_landlock_allow_port(int ruleset, uint64_t port, uint64_t rights) {
+  struct {
+    uint64_t rights;
+    uint64_t port;
+  } rule = {rights, port};
+  return (int)syscall(LANDLOCK_ADD, ruleset, LANDLOCK_PORT, &rule, 0);
 }
 
 int clinux_landlock_restrict(int ruleset) { return (int)syscall(LANDLOCK_RESTRICT, ruleset, 0); }

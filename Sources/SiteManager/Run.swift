@@ -122,6 +122,8 @@ extension ConfinementProfile {
       files: nameResolution + directories(of: agents).map { .init($0, .readFile) }
         + [.init("/sys/class/net", .read), .init("/sys/devices", .read)],
       connects: true,
+      // For devices that open FTP data connections in active mode.
+      listens: true,
       systemCalls: .service(
         families: [.internet, .unix, .routes] + (hasRaw ? [.packets] : []),
         controls: [

@@ -65,7 +65,7 @@ public struct Trespasser: Sendable {
     do throws(SystemError) {
       try Privileges.hide()
       _ = try Privileges.renounce(keeping: profile.capabilities)
-      try FileRestriction.enforce(profile.files, connects: profile.connects)
+      try FileRestriction.enforce(profile.files, connects: profile.connects, listens: profile.listens)
       try profile.systemCalls.install()
     } catch {
       _exit(251)

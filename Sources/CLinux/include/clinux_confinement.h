@@ -57,6 +57,7 @@ int clinux_no_dump(void);
 int clinux_landlock_version(void);
 int clinux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scopes);
 int clinux_landlock_allow(int ruleset, int parent, uint64_t rights);
+int clinux_landlock_allow_port(int ruleset, uint64_t port, uint64_t rights);
 int clinux_landlock_restrict(int ruleset);
 /// A descriptor that only names a file (O_PATH).
 int clinux_open_name(const char *path);

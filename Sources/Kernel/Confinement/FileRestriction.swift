@@ -71,8 +71,10 @@ public enum FileRestriction {
   /// Restricts the calling thread, and every thread that it makes later, for good. Other threads aren't: call it before
   /// there are any. There must be no new privileges (`Privileges.renounce`), or CAP_SYS_ADMIN.
   ///
-  /// - Parameter connects: whether TCP connections may be opened. TCP ports may not, from version 4 on.
-  public static func enforce(_ grants: [Grant], connects: Bool) throws(SystemError) {
+  /// - Parameters:
+  ///   - connects: whether TCP connections may be opened. TCP ports may not, from version 4 on, but for
+  ///   - listens: whichever port the kernel gives.
+  public static func enforce(_ grants: [Grant], connects: Bool, listens: Bool = false) throws(SystemError) {
     let version = Int(clinux_landlock_version())
     guard version > 0 else { throw .last("landlock_create_ruleset") }
     let known = FileRights.known(to: version)
@@ -95,6 +97,11 @@ public enum FileRestriction {
       // The kernel makes files of procfs anew when it was short of memory, unless they are in use, and what was granted
       // would be lost: so these stay open for good.
       if clinux_is_procfs(name) == 1 { _ = parent.release() }
+    }
+    if listens, version >= 4 {
+      try checked("landlock_add_rule", "port 0") {
+        clinux_landlock_allow_port(ruleset.rawValue, 0, UInt64(CLINUX_LANDLOCK_BIND_TCP))
+      }
     }
     try checked("landlock_restrict_self") { clinux_landlock_restrict(ruleset.rawValue) }
   }

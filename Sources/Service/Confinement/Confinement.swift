@@ -61,7 +61,7 @@ public struct Confinement: ParsableArguments {
     }
     if let version = FileRestriction.availableVersion {
       do throws(SystemError) {
-        try FileRestriction.enforce(profile.files, connects: profile.connects)
+        try FileRestriction.enforce(profile.files, connects: profile.connects, listens: profile.listens)
         ConfinementReport.state.withLock { $0.landlock = version }
       } catch {
         try miss("Landlock", "\(error) (version \(version))", log)

@@ -8,6 +8,8 @@ public struct ConfinementProfile: Sendable {
   public var files: [FileRestriction.Grant]
   /// Whether it opens TCP connections.
   public var connects: Bool
+  /// Whether it listens on TCP ports that the kernel chooses.
+  public var listens: Bool
   public var systemCalls: SystemCallFilter
 
   /// - Parameters:
@@ -15,10 +17,11 @@ public struct ConfinementProfile: Sendable {
   ///   - files: what it needs besides.
   public init(
     directory: String, capabilities: Capabilities, files: [FileRestriction.Grant], connects: Bool,
-    systemCalls: SystemCallFilter
+    listens: Bool = false, systemCalls: SystemCallFilter
   ) {
     self.capabilities = capabilities
     self.connects = connects
+    self.listens = listens
     self.systemCalls = systemCalls
     self.files = [.init(directory, .keep)] + Self.common + files
   }
