@@ -31,11 +31,31 @@ public struct AgentDescription: Hashable, Sendable {
   /// Whether what the agent's flows carry may be captured at the site from remote.
   public var capture = false
   /// What people should know about the device.
-  public var about: String?
+  public var about: String? {
+    get { remarks.about }
+    set { remarks = Remarks(about: newValue, veto: remarks.veto) }
+  }
   /// What state the agent is in; `nil` if nobody has said.
   public var state: AgentState?
   /// Why the site's operator has switched it off; `nil` if it is on. Of one that is off nothing can be reached.
-  public var veto: String?
+  public var veto: String? {
+    get { remarks.veto }
+    set { remarks = Remarks(about: remarks.about, veto: newValue) }
+  }
+  /// Texts lie apart: a copy of an agent, of which each verdict makes some, counts one reference for them.
+  private var remarks = Remarks.none
+
+  private enum Remarks: Hashable, Sendable {
+    case none
+    indirect case some(about: String?, veto: String?)
+
+    init(about: String?, veto: String?) {
+      self = about == nil && veto == nil ? .none : .some(about: about, veto: veto)
+    }
+
+    var about: String? { if case .some(let about, _) = self { about } else { nil } }
+    var veto: String? { if case .some(_, let veto) = self { veto } else { nil } }
+  }
 
   public init(
     name: String, target: Target, address: String? = nil, tcp: [PortRange] = [], udp: [PortRange] = [],
