@@ -210,7 +210,8 @@ int clinux_no_dump(void) {
 }
 
 // Numbers of Linux 5.13, for headers that are older: they are the same on all architectures.
-enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446, LANDLOCK_VERSION = 1, LANDLOCK_PATH = 1, LANDLOCK_PORT = 2 };
+enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446 };
+enum { LANDLOCK_VERSION = 1, LANDLOCK_PATH = 1, LANDLOCK_PORT = 2 };
 
 int clinux_landlock_version(void) { return (int)syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION); }
 

@@ -15,7 +15,7 @@ struct Extcap: ParsableCommand {
       """)
 
   private static let everything = "relayvpn"
-  /// Behind the name of an agent that is an interface of its site: its frames are to be seen there alone.
+  /// Behind the name of an agent that is an interface of its site: it has frames, and no IP packets.
   private static let interfaceMark = "interface"
 
   @OptionGroup var place: Place

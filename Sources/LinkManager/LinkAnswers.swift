@@ -50,7 +50,7 @@ extension LinkService {
         guard let site = arguments["site"] else { return .failure("malformed", "a site is missing") }
         return disconnect(site) ? .done : .failure("unknownSite", "site \(site) isn't connected")
       case "why": return await why(arguments)
-      case "explain": return try await explain(arguments)
+      case "explain": return await explain(arguments)
       case "capture": return try await answerCapture(arguments)
       case "discover": return .success(try await answerDiscovery(arguments))
       case "assign":
@@ -70,29 +70,18 @@ extension LinkService {
     }
   }
 
-  private func explain(_ arguments: [String: String]) async throws -> ManagementResponse {
+  private func explain(_ arguments: [String: String]) async -> ManagementResponse {
     guard let address = arguments["address"].flatMap({ IPAddress($0) }) else {
       return .failure("malformed", "an address is missing")
     }
-    let transport = TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
-    let destination = Endpoint(address, UInt16(arguments["port"] ?? "0") ?? 0)
-    guard let explanation = await explain(transport, destination) else {
-      return .success(
-        ExplainAnswer(
-          permitted: false, explanation: "\(transport) \(destination): denied: no site is connected\(away)"))
-    }
-    if case .denied(.noAgent) = explanation.verdict {
-      return .success(ExplainAnswer(permitted: false, explanation: "\(explanation)\(away)"))
-    }
-    if case .permitted(let alias, hostOffset: _) = explanation.verdict,
-      let veto = sites[alias.site]?.vetoes[alias.agent.name]
-    {
-      return .success(
-        ExplainAnswer(
-          permitted: false, explanation: "\(transport) \(destination): denied: agent \(alias.name): \(veto.escaped)"))
-    }
-    return .success(ExplainAnswer(permitted: explanation.isPermitted, explanation: "\(explanation)"))
+    return .success(await judge(Self.transport(arguments), Endpoint(address, Self.port(arguments))).answer)
   }
+
+  static func transport(_ arguments: [String: String]) -> TransportProtocol {
+    TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
+  }
+
+  static func port(_ arguments: [String: String]) -> UInt16 { arguments["port"].flatMap { UInt16($0) } ?? 0 }
 
   private static func code(_ error: GateError) -> String {
     if case .refused(let failure) = error { return "\(failure.code)" }

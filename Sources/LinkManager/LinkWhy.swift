@@ -7,8 +7,7 @@ import Service
 /// What allows or denies a connection, all the way from this PC to the site.
 extension LinkService {
   func why(_ arguments: [String: String]) async -> ManagementResponse {
-    let transport = TransportProtocol.allCases.first { $0.description == arguments["protocol"] } ?? .tcp
-    let port = UInt16(arguments["port"] ?? "0") ?? 0
+    let (transport, port) = (Self.transport(arguments), Self.port(arguments))
     if let address = arguments["address"].flatMap({ IPAddress($0) }) {
       return .success(await why(transport, Endpoint(address, port)))
     }
@@ -24,26 +23,34 @@ extension LinkService {
   }
 
   private func why(_ transport: TransportProtocol, _ destination: Endpoint) async -> ExplainAnswer {
+    let (here, alias) = await judge(transport, destination)
+    guard let alias else { return here }
+    // Also where the filter says no: whether the agent hasn't got the port or a rule doesn't give it.
+    let rules = await decision(alias.site, alias.agent.name)
+    let session = here.permitted ? sites[alias.site]?.session.map { "; session \("\($0)".prefix(8))" } ?? "" : ""
+    return ExplainAnswer(
+      permitted: here.permitted && rules.isAllowed ?? true,
+      explanation: "\(here.explanation)\(session); \(rules.text)")
+  }
+
+  /// What this PC and what is known of the site say, and of which agent; `nil` if it is none's address.
+  func judge(
+    _ transport: TransportProtocol, _ destination: Endpoint
+  ) async -> (answer: ExplainAnswer, alias: AgentAlias?) {
     guard let explanation = await explain(transport, destination) else {
-      return ExplainAnswer(
-        permitted: false, explanation: "\(transport) \(destination): denied: no site is connected\(away)")
+      let text = "\(transport) \(destination): denied: no site is connected\(away)"
+      return (ExplainAnswer(permitted: false, explanation: text), nil)
     }
     switch explanation.verdict {
-    case .denied(.noAgent): return ExplainAnswer(permitted: false, explanation: "\(explanation)\(away)")
+    case .denied(.noAgent): return (ExplainAnswer(permitted: false, explanation: "\(explanation)\(away)"), nil)
     case .denied(.portNotPermitted(let alias, _, _)), .denied(.echoNotPermitted(let alias)):
-      // Whether the agent hasn't got the port or a rule doesn't give it.
-      let rules = await decision(alias.site, alias.agent.name)
-      return ExplainAnswer(permitted: false, explanation: "\(explanation); \(rules.text)")
+      return (ExplainAnswer(permitted: false, explanation: "\(explanation)"), alias)
     case .permitted(let alias, hostOffset: _):
-      let rules = await decision(alias.site, alias.agent.name)
-      if let veto = sites[alias.site]?.vetoes[alias.agent.name] {
-        return ExplainAnswer(
-          permitted: false,
-          explanation: "\(transport) \(destination): denied: agent \(alias.name): \(veto.escaped); \(rules.text)")
+      guard let veto = sites[alias.site]?.vetoes[alias.agent.name] else {
+        return (ExplainAnswer(permitted: true, explanation: "\(explanation)"), alias)
       }
-      let session = sites[alias.site]?.session.map { "; session \("\($0)".prefix(8))" } ?? ""
-      return ExplainAnswer(
-        permitted: rules.isAllowed ?? true, explanation: "\(explanation)\(session); \(rules.text)")
+      let text = "\(transport) \(destination): denied: agent \(alias.name): \(veto.escaped)"
+      return (ExplainAnswer(permitted: false, explanation: text), alias)
     }
   }
 

@@ -146,7 +146,9 @@ import Testing
     #expect(events.map(\.operation) == ["captureBegan", "captureEnded"])
     let first = try #require(events.first)
     #expect(first.account == "ann" && first.pc == "pc-1" && first.site == "north" && first.session == "\(session.id)")
-    #expect(first.agents == [#"plc\n"#] && first.reason == "tcp\u{1B}[2J".escaped, "\(first)")
+    #expect(
+      first.agents == [#"plc\n"#]
+        && first.reason == "at 1970-01-01T00:00:05Z by the site's clock: " + "tcp\u{1B}[2J".escaped, "\(first)")
     #expect(first.count == 9 && first.bytesFromSite == 700)
     // Of a session that isn't known nobody is said to have done it.
     #expect(events.last?.account == nil && events.last?.site == "north")

@@ -5,24 +5,9 @@ import Primitives
 /// Ethernet frames between a PC and the devices' network, by the filter and by a slow one that knows the rules by other
 /// means: the same verdict for each frame, whatever came before it.
 @main enum BridgeTarget: FuzzTarget {
-  private static let rules = [
-    EthernetRule(types: [.profinet, .lldp, .arp, .ipv4, .ipv6], permitsLength: true, broadcastRate: 1000),
-    EthernetRule(
-      types: [.arp, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c")!], vlans: [0...0, 7...9],
-      network: IPPrefix("192.168.0.0/24"), tcp: [80...80, 443...450], udp: [53...53], permitsPing: true,
-      broadcastRate: 100, multicastRate: 10),
-    EthernetRule(
-      types: [.profinet, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c:00:00:01")!, MACPrefix("00:0e:8c:00:00:02")!],
-      tcp: [80...80], udp: [53...60], permitsOpeningToPC: true),
-    EthernetRule(
-      types: [.ipv6, .arp], network: IPPrefix("fd00::/64"), tcp: [80...80], udp: [53...53], permitsPing: true,
-      multicastRate: 1000),
-    EthernetRule(types: [.etherCAT], vlans: [5...5], multicastRate: 0),
-  ]
-
   static func run(_ bytes: UnsafeBufferPointer<UInt8>) {
     var script = Script(bytes)
-    let rule = rules[script.choice(rules.count)]
+    let rule = EthernetOracle.rules[script.choice(EthernetOracle.rules.count)]
     var filter = EthernetFilter(rule: rule)
     var oracle = EthernetOracle(rule: rule)
     var now = Instant.zero + .seconds(1000)
@@ -121,10 +106,12 @@ import Primitives
 
   static var seeds: [[UInt8]] {
     // A PC asks a device, which answers; by each type.
-    (UInt8(0)..<5).flatMap { rule in
+    EthernetOracle.rules.indices.flatMap { rule in
       (UInt8(0)..<7).map { type in
         let rest = [UInt8](repeating: 0, count: 8)
-        return [rule, 1, 0, 3, type] + rest + [0x81, 3, 0, type] + rest + [2, 0, 7, type, 1, 1, 1, 1, 1, 1, 1, 1]
+        return [UInt8(rule), 1, 0, 3, type] + rest + [0x81, 3, 0, type] + rest + [
+          2, 0, 7, type, 1, 1, 1, 1, 1, 1, 1, 1,
+        ]
       }
     }
   }

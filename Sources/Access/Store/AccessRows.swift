@@ -1,5 +1,4 @@
 internal import Control
-internal import Control
 internal import Crypto
 internal import Foundation
 internal import GRDB

@@ -63,14 +63,18 @@ struct EthernetLink: ~Copyable {
     self.site = site
     self.agent = agent
     self.rule = rule
-    filter = EthernetFilter(rule: rule)
-    renewFilter()
+    filter = Self.filter(by: rule)
   }
 
   /// What was learned, and a loop that was found, belong to a stream.
   mutating func renewFilter() {
-    filter = EthernetFilter(rule: rule)
+    filter = Self.filter(by: rule)
+  }
+
+  private static func filter(by rule: EthernetRule) -> EthernetFilter {
+    var filter = EthernetFilter(rule: rule)
     filter.probe = LoopProbe(identifier: .random(in: 0 ... .max))
+    return filter
   }
 
   /// Until a loop is found that is there, at most.

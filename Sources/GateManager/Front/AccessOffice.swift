@@ -71,14 +71,16 @@ struct AccessOffice: Sendable {
   private static func step(of code: String?, _ enrolled: Account.OneTimeCode?) throws(LoginRefusal) -> Int64 {
     guard let enrolled else { throw LoginRefusal(reason: "no one-time codes enrolled", notEnrolled) }
     guard let code else { throw LoginRefusal(reason: "no one-time code", codeRequired) }
+    let verdict: OneTimeSecret.Verdict
     do throws(CryptoError) {
-      switch try enrolled.secret.judge(code, at: Clock.unixSeconds, used: enrolled.used) {
-      case .valid(let step): return step
-      case .used: throw CryptoError("one-time code", .misuse, reason: "a used one-time code")
-      case .wrong: throw CryptoError("one-time code", .misuse, reason: "a wrong one-time code")
-      }
+      verdict = try enrolled.secret.judge(code, at: Clock.unixSeconds, used: enrolled.used)
     } catch {
-      throw LoginRefusal(reason: error.reason, badOneTimeCode)
+      throw LoginRefusal(reason: "\(error)", badOneTimeCode)
+    }
+    switch verdict {
+    case .valid(let step): return step
+    case .used: throw LoginRefusal(reason: "a used one-time code", badOneTimeCode)
+    case .wrong: throw LoginRefusal(reason: "a wrong one-time code", badOneTimeCode)
     }
   }
 

@@ -131,6 +131,11 @@ extension Front {
     event.session = "\(report.session)"
     event.operation = report.what.escaped
     event.reason = report.detail.escaped
+    // It may have waited for a connection.
+    let age = Clock.unixSeconds.subtractingReportingOverflow(report.time)
+    if age.overflow || age.partialValue.magnitude > 60 {
+      event.reason = "at \(Timestamp.text(unixSeconds: report.time)) by the site's clock: \(report.detail.escaped)"
+    }
     event.count = report.packets.flatMap { Int64(exactly: $0) }
     event.bytesFromSite = report.bytes
     return event

@@ -72,8 +72,8 @@ public enum FileRestriction {
   /// there are any. There must be no new privileges (`Privileges.renounce`), or CAP_SYS_ADMIN.
   ///
   /// - Parameters:
-  ///   - connects: whether TCP connections may be opened. TCP ports may not, from version 4 on, but for
-  ///   - listens: whichever port the kernel gives.
+  ///   - connects: whether TCP connections may be opened.
+  ///   - listens: whether TCP ports that the kernel chooses may be opened; others may not. Both from version 4 on.
   public static func enforce(_ grants: [Grant], connects: Bool, listens: Bool = false) throws(SystemError) {
     let version = Int(clinux_landlock_version())
     guard version > 0 else { throw .last("landlock_create_ruleset") }

@@ -27,8 +27,6 @@ package struct FrameTap {
     permitted = Array("agent \(agent); permitted".utf8)
   }
 
-  package var isEmpty: Bool { captures.isEmpty }
-
   /// Hands a frame to the captures, with what was decided about it.
   ///
   /// - Parameters:

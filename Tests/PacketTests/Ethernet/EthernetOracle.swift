@@ -3,6 +3,22 @@ import Primitives
 
 /// The filter's rules again, slowly: with dictionaries that nothing is pushed out of, and bytes that are copied.
 struct EthernetOracle {
+  /// Rules that have, together, all that a rule can say.
+  static let rules = [
+    EthernetRule(types: [.profinet, .lldp, .arp, .ipv4, .ipv6], permitsLength: true, broadcastRate: 1000),
+    EthernetRule(
+      types: [.arp, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c")!], vlans: [0...0, 7...9],
+      network: IPPrefix("192.168.0.0/24"), tcp: [80...80, 443...450], udp: [53...53], permitsPing: true,
+      broadcastRate: 100, multicastRate: 10),
+    EthernetRule(
+      types: [.profinet, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c:00:00:01")!, MACPrefix("00:0e:8c:00:00:02")!],
+      tcp: [80...80], udp: [53...60], permitsOpeningToPC: true),
+    EthernetRule(
+      types: [.ipv6, .arp], network: IPPrefix("fd00::/64"), tcp: [80...80], udp: [53...53], permitsPing: true,
+      multicastRate: 1000),
+    EthernetRule(types: [.etherCAT], vlans: [5...5], multicastRate: 0),
+  ]
+
   let rule: EthernetRule
   private var stations: [UInt64: (isPC: Bool, seen: Instant)] = [:]
   private var asked: [String: Instant] = [:]

@@ -4,27 +4,12 @@ import Testing
 
 /// The filter beside a slow one that knows the rules by other means.
 struct EthernetOracleTests {
-  private static let rules = [
-    EthernetRule(types: [.profinet, .lldp, .arp, .ipv4, .ipv6], permitsLength: true, broadcastRate: 1000),
-    EthernetRule(
-      types: [.arp, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c")!], vlans: [0...0, 7...9],
-      network: IPPrefix("192.168.0.0/24"), tcp: [80...80, 443...450], udp: [53...53], permitsPing: true,
-      broadcastRate: 100, multicastRate: 10),
-    EthernetRule(
-      types: [.profinet, .ipv4, .ipv6], devices: [MACPrefix("00:0e:8c:00:00:01")!, MACPrefix("00:0e:8c:00:00:02")!],
-      tcp: [80...80], udp: [53...60], permitsOpeningToPC: true),
-    EthernetRule(
-      types: [.ipv6, .arp], network: IPPrefix("fd00::/64"), tcp: [80...80], udp: [53...53], permitsPing: true,
-      multicastRate: 1000),
-    EthernetRule(types: [.etherCAT], vlans: [5...5], multicastRate: 0),
-  ]
-
   @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
   func `100,000 random frames are judged alike`(seed: UInt64) {
     var random = SeededRandom(seed: seed)
     var passed = 0
     var reasons: Set<EthernetRefusal> = []
-    for rule in Self.rules {
+    for rule in EthernetOracle.rules {
       var filter = EthernetFilter(rule: rule)
       var oracle = EthernetOracle(rule: rule)
       var now = Instant.zero + .seconds(1000)

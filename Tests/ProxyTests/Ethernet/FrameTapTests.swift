@@ -74,12 +74,6 @@ struct FrameTapTests {
     #expect(left == 0)
   }
 
-  @Test func `nobody's tap is empty`() throws {
-    #expect(FrameTap([], agent: "s/cell", description: "d").isEmpty)
-    #expect(FrameTap([try Self.capture { $0.agent = "s/other" }], agent: "s/cell", description: "d").isEmpty)
-    #expect(!FrameTap([try Self.capture()], agent: "s/cell", description: "d").isEmpty)
-  }
-
   @Test func `a frame in pieces is looked at as one, and outlives its delivery`() throws {
     var pool = SlabPool(limit: 8)
     var lane = SlabLane()
